@@ -1,0 +1,93 @@
+package group
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Config holds every limit and delay of the engine (design, section 6). Start
+// from a preset and change what you must.
+type Config struct {
+	// MaxEpochs bounds how many epochs keep their secrets while somebody stays
+	// silent; the oldest goes first. At least 2: the head and its parent.
+	MaxEpochs int
+	// MaxAge bounds how long an epoch that is not the head keeps its secrets,
+	// and how long a removed device keeps the group.
+	MaxAge time.Duration
+	// MaxParked bounds the bytes of frames that wait for a parent or a
+	// predecessor; MaxParkedPeer the frames that one peer may have waiting.
+	MaxParked     int
+	MaxParkedPeer int
+	// MaxText bounds the body of one message in bytes.
+	MaxText int
+	// MergeDelay is the step of the ranked back-off: the member of rank r waits
+	// r of these before it does shared work.
+	MergeDelay time.Duration
+	// ReaddDelay is how long an open fork holds back the adds of its losing
+	// side: before the fork is final the choice may flip.
+	ReaddDelay time.Duration
+	// AckMin and AckMax bound the random delay of an empty confirming frame.
+	AckMin, AckMax time.Duration
+	// AckRate is how many such frames a second a group should see; it stretches
+	// AckMax for large groups.
+	AckRate int
+	// DeliverWait is how long a message waits for those that it follows.
+	DeliverWait time.Duration
+	// NoticeEvery is the pause before a stranded joiner is told again.
+	NoticeEvery time.Duration
+	// RejectCache is how many refused blocks are remembered.
+	RejectCache int
+}
+
+// LAN suits members on one network.
+func LAN() Config {
+	return Config{
+		MaxEpochs: 1024, MaxAge: 7 * 24 * time.Hour,
+		MaxParked: 64 << 20, MaxParkedPeer: 1024, MaxText: 64 << 10,
+		MergeDelay: 250 * time.Millisecond, ReaddDelay: time.Minute,
+		AckMin: 200 * time.Millisecond, AckMax: 2 * time.Second, AckRate: 5,
+		DeliverWait: 3 * time.Second, NoticeEvery: 2 * time.Second, RejectCache: 4096,
+	}
+}
+
+// Internet suits members far apart, behind relays.
+func Internet() Config {
+	c := LAN()
+	c.MergeDelay = 2 * time.Second
+	c.AckMin, c.AckMax = 5*time.Second, 30*time.Second
+	c.DeliverWait, c.NoticeEvery = 15*time.Second, 20*time.Second
+	return c
+}
+
+// Sim suits the simulator: the delays of a LAN and a short ReaddDelay, so that
+// a run of a virtual minute sees joiners return.
+func Sim() Config {
+	c := LAN()
+	c.ReaddDelay = 5 * time.Second
+	return c
+}
+
+// ErrConfig is wrapped by every complaint of Validate.
+var ErrConfig = errors.New("group: bad configuration")
+
+// Validate names the first field that makes no sense.
+func (c Config) Validate() error {
+	switch {
+	case c.MaxEpochs < 2:
+		return fmt.Errorf("%w: MaxEpochs %d, want 2 or more", ErrConfig, c.MaxEpochs)
+	case c.MaxAge <= 0:
+		return fmt.Errorf("%w: MaxAge %v, want a positive time", ErrConfig, c.MaxAge)
+	case c.MaxParked < 1<<16 || c.MaxParkedPeer < 1:
+		return fmt.Errorf("%w: MaxParked %d bytes, MaxParkedPeer %d frames", ErrConfig, c.MaxParked, c.MaxParkedPeer)
+	case c.MaxText < 1 || c.MaxText > 8<<20:
+		return fmt.Errorf("%w: MaxText %d, want 1 byte to 8 MiB", ErrConfig, c.MaxText)
+	case c.MergeDelay <= 0 || c.ReaddDelay < 0 || c.DeliverWait <= 0 || c.NoticeEvery <= 0:
+		return fmt.Errorf("%w: MergeDelay, DeliverWait and NoticeEvery must be positive", ErrConfig)
+	case c.AckMin < 0 || c.AckMax < c.AckMin || c.AckRate < 1:
+		return fmt.Errorf("%w: ack delay from %v to %v at %d a second", ErrConfig, c.AckMin, c.AckMax, c.AckRate)
+	case c.RejectCache < 1:
+		return fmt.Errorf("%w: RejectCache %d, want 1 or more", ErrConfig, c.RejectCache)
+	}
+	return nil
+}
