@@ -1,0 +1,283 @@
+package pprf
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+)
+
+// Errors of this package.
+var (
+	ErrPunctured = errors.New("pprf: input is punctured")
+	ErrStale     = errors.New("pprf: puncture is stale: its node was dropped before")
+	ErrInput     = errors.New("pprf: input has the wrong length")
+	ErrPuncture  = errors.New("pprf: puncture does not fit the tree")
+	ErrNodes     = errors.New("pprf: nodes are malformed")
+	ErrKDF       = errors.New("pprf: KDF gave a secret of the wrong length")
+)
+
+// KDF derives a tree. The slices it returns belong to the caller, who wipes
+// them; they must alias neither the argument nor each other.
+type KDF interface {
+	// Size is the length of a node secret in bytes (Nh).
+	Size() int
+	// Children derives both children of a node.
+	Children(node []byte) (left, right []byte)
+	// Output derives the function's output from a leaf secret.
+	Output(leaf []byte) []byte
+}
+
+// Tree is the function's state: the nodes from which every input that was not
+// punctured can still be evaluated.
+type Tree struct {
+	kdf    KDF
+	bits   int
+	deltas []delta // by number; none is empty
+}
+
+// delta is what one puncture kept and no later one dropped.
+type delta struct {
+	number uint32
+	nodes  []Node // from left to right
+}
+
+// Puncture is the change of a [Tree] that makes one input impossible: Drop
+// goes, Keep comes. Until it is wiped it holds secrets.
+type Puncture struct {
+	Drop NodeID // the held ancestor of the input's leaf
+	From uint32 // the delta that holds Drop
+	To   uint32 // the delta that Keep becomes; see [Tree.Apply]
+	Keep []Node // siblings of the path, from left to right; none if Drop is a leaf
+}
+
+// New starts a tree of the given depth, a multiple of 8 up to [MaxBits], at
+// root, which is copied. It panics on a depth or a root length that can never
+// work, since both are constants of a cipher suite.
+func New(kdf KDF, root []byte, bits int) *Tree {
+	if !validBits(bits) || len(root) != kdf.Size() {
+		panic(fmt.Sprintf("pprf: %d bits, root of %d bytes, KDF of %d", bits, len(root), kdf.Size()))
+	}
+	node := Node{Secret: bytes.Clone(root)}
+	return &Tree{kdf: kdf, bits: bits, deltas: []delta{{nodes: []Node{node}}}}
+}
+
+func validBits(bits int) bool { return bits > 0 && bits <= MaxBits && bits%8 == 0 }
+
+// Restore builds a tree from what [Tree.Delta] gave for each of
+// [Tree.Deltas]. The secrets are copied. No node at all is a tree in which
+// everything is punctured.
+func Restore(kdf KDF, bits int, deltas map[uint32][]Node) (*Tree, error) {
+	if !validBits(bits) {
+		return nil, fmt.Errorf("%w: depth %d", ErrNodes, bits)
+	}
+	t := &Tree{kdf: kdf, bits: bits}
+	var all []Node
+	for number, nodes := range deltas {
+		if len(nodes) == 0 {
+			continue
+		}
+		for i := range nodes {
+			if int(nodes[i].ID.Depth) > bits || len(nodes[i].Secret) != kdf.Size() {
+				return nil, fmt.Errorf("%w: delta %d, node %v", ErrNodes, number, nodes[i].ID)
+			}
+		}
+		all = append(all, nodes...)
+		t.deltas = append(t.deltas, delta{number: number, nodes: nodes})
+	}
+	slices.SortFunc(all, func(a, b Node) int { return a.ID.compare(&b.ID) })
+	if !ordered(all) {
+		return nil, fmt.Errorf("%w: ids overlap", ErrNodes)
+	}
+	for i, d := range t.deltas {
+		t.deltas[i].nodes = cloneNodes(d.nodes, kdf.Size())
+		slices.SortFunc(t.deltas[i].nodes, func(a, b Node) int { return a.ID.compare(&b.ID) })
+	}
+	slices.SortFunc(t.deltas, func(a, b delta) int { return int(int64(a.number) - int64(b.number)) })
+	return t, nil
+}
+
+// cloneNodes copies nodes and, into one array, their secrets of size bytes.
+func cloneNodes(nodes []Node, size int) []Node {
+	out := slices.Clone(nodes)
+	secrets := make([]byte, len(nodes)*size)
+	for i := range out {
+		out[i].Secret = secrets[i*size : (i+1)*size : (i+1)*size]
+		copy(out[i].Secret, nodes[i].Secret)
+	}
+	return out
+}
+
+// find looks for the held node that covers input.
+func (t *Tree) find(input []byte) (number uint32, n *Node, ok bool) {
+	for _, d := range t.deltas {
+		after := sort.Search(len(d.nodes), func(i int) bool {
+			return bytes.Compare(d.nodes[i].ID.Prefix[:len(input)], input) > 0
+		})
+		if after > 0 && d.nodes[after-1].ID.covers(input) {
+			return d.number, &d.nodes[after-1], true
+		}
+	}
+	return 0, nil, false
+}
+
+// Eval computes the function at input, bits/8 bytes. The tree does not change;
+// whoever uses the output has to [Tree.Apply] the puncture. It fails with
+// [ErrPunctured] if that was done before.
+func (t *Tree) Eval(input []byte) (out []byte, p Puncture, err error) {
+	if len(input)*8 != t.bits {
+		return nil, Puncture{}, fmt.Errorf("%w: %d bytes, want %d", ErrInput, len(input), t.bits/8)
+	}
+	from, start, ok := t.find(input)
+	if !ok {
+		return nil, Puncture{}, ErrPunctured
+	}
+	p = Puncture{Drop: start.ID, From: from, To: t.next()}
+	size, depth := t.kdf.Size(), int(start.ID.Depth)
+	p.Keep = make([]Node, t.bits-depth)
+	secrets := make([]byte, (len(p.Keep)+1)*size)
+	path := secrets[:size]
+	defer clear(path)
+	copy(path, start.Secret)
+
+	// A sibling is left of all deeper ones where the path turns right, and
+	// right of them where it turns left: filling from both ends sorts.
+	low, high := 0, len(p.Keep)
+	for d := depth; d < t.bits; d++ {
+		on, off := t.kdf.Children(path)
+		at := high - 1
+		if bit(input, d) == 1 {
+			on, off = off, on
+			at = low
+			low++
+		} else {
+			high--
+		}
+		if len(on) != size || len(off) != size {
+			clear(secrets)
+			return nil, Puncture{}, ErrKDF
+		}
+		p.Keep[at].ID = siblingOf(input, d+1)
+		p.Keep[at].Secret = secrets[(at+1)*size : (at+2)*size : (at+2)*size]
+		copy(p.Keep[at].Secret, off)
+		copy(path, on)
+		clear(on)
+		clear(off)
+	}
+	return t.kdf.Output(path), p, nil
+}
+
+// next is the lowest number above all deltas.
+func (t *Tree) next() uint32 {
+	if len(t.deltas) == 0 {
+		return 0
+	}
+	return t.deltas[len(t.deltas)-1].number + 1
+}
+
+// Apply carries out a puncture made by this tree's Eval. It fails with
+// [ErrStale], and changes nothing, if p.Drop is no longer held: another
+// puncture went through the same node, so p.Keep could bring back what that
+// one took away. The caller then evaluates again.
+//
+// Punctures staged side by side name the same new delta. Where p.To is taken
+// when its turn comes, Apply gives it the next number and writes it to p.To;
+// so the records of a puncture, delta To and what remains of delta From, are
+// to be read after Apply. The secrets are copied: p may be wiped.
+func (t *Tree) Apply(p *Puncture) error {
+	at, held := t.search(p.From)
+	if !held {
+		return ErrStale
+	}
+	nodes := t.deltas[at].nodes
+	i, held := slices.BinarySearchFunc(nodes, &p.Drop, func(n Node, id *NodeID) int { return n.ID.compare(id) })
+	if !held {
+		return ErrStale
+	}
+	if err := t.check(p); err != nil {
+		return err
+	}
+	keep := cloneNodes(p.Keep, t.kdf.Size())
+	if _, taken := t.search(p.To); taken {
+		p.To = t.next()
+	}
+
+	clear(nodes[i].Secret)
+	t.deltas[at].nodes = slices.Delete(nodes, i, i+1)
+	if len(t.deltas[at].nodes) == 0 {
+		t.deltas = slices.Delete(t.deltas, at, at+1)
+	}
+	if len(keep) > 0 {
+		at, _ := t.search(p.To)
+		t.deltas = slices.Insert(t.deltas, at, delta{number: p.To, nodes: keep})
+	}
+	return nil
+}
+
+// search finds a delta by number.
+func (t *Tree) search(number uint32) (at int, held bool) {
+	return slices.BinarySearchFunc(t.deltas, number, func(d delta, n uint32) int {
+		return int(int64(d.number) - int64(n))
+	})
+}
+
+// check says whether Keep covers all leaves below Drop but one: one node of
+// each depth, all below Drop, none above another.
+func (t *Tree) check(p *Puncture) error {
+	if len(p.Keep) != t.bits-int(p.Drop.Depth) || !ordered(p.Keep) {
+		return ErrPuncture
+	}
+	var seen [MaxBits + 1]bool
+	for i := range p.Keep {
+		id := &p.Keep[i].ID
+		if id.Depth <= p.Drop.Depth || int(id.Depth) > t.bits || seen[id.Depth] ||
+			!p.Drop.covers(id.Prefix[:]) || len(p.Keep[i].Secret) != t.kdf.Size() {
+			return ErrPuncture
+		}
+		seen[id.Depth] = true
+	}
+	return nil
+}
+
+// Deltas lists the numbers of the deltas that hold nodes, ascending.
+func (t *Tree) Deltas() []uint32 {
+	out := make([]uint32, len(t.deltas))
+	for i, d := range t.deltas {
+		out[i] = d.number
+	}
+	return out
+}
+
+// Delta gives the nodes that delta i still holds, from left to right, or nil.
+// They are copies, for the store's record; the caller wipes them.
+func (t *Tree) Delta(i uint32) []Node {
+	at, held := t.search(i)
+	if !held {
+		return nil
+	}
+	return cloneNodes(t.deltas[at].nodes, t.kdf.Size())
+}
+
+// Len is the number of nodes held; each is a secret of KDF.Size bytes.
+func (t *Tree) Len() int {
+	n := 0
+	for _, d := range t.deltas {
+		n += len(d.nodes)
+	}
+	return n
+}
+
+// Wipe overwrites and drops all secrets: every input is punctured afterwards.
+func (t *Tree) Wipe() {
+	for _, d := range t.deltas {
+		WipeNodes(d.nodes)
+	}
+	t.deltas = nil
+}
+
+// Wipe overwrites the secrets that p would have kept.
+func (p *Puncture) Wipe() {
+	WipeNodes(p.Keep)
+	p.Keep = nil
+}
