@@ -1,0 +1,207 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/dmlsd/dmls/group"
+)
+
+// DriverConfig is what a [Driver] stands on. All fields but Timing are needed.
+type DriverConfig struct {
+	Identity group.Identity
+	Group    group.Config
+	Store    Store
+	Network  Network
+	Sink     Sink
+	Timing   Timing // zero: DefaultTiming
+}
+
+// Driver is one device: its groups, the sync machine and the machine of
+// tickets and joins. It has no goroutine and no clock and is not safe for
+// concurrent use.
+type Driver struct {
+	c       DriverConfig
+	engine  engines
+	groups  map[string]*running // by id
+	topics  map[string]*running
+	sync    *Sync
+	tickets *tickets
+	joins   *joins
+}
+
+// running is one group in memory.
+type running struct {
+	engine  engine
+	topic   string
+	wake    time.Time
+	ignored []waitingBlock // refused to gossip for now; published once they open
+	broken  error          // memory and disk differ: reload before use
+}
+
+// NewDriver loads the device's groups and tickets from the store. Nothing
+// leaves the device before [Driver.Start].
+func NewDriver(ctx context.Context, c DriverConfig) (*Driver, error) {
+	return newDriver(ctx, c, groupEngines(c.Group, c.Identity))
+}
+
+func newDriver(ctx context.Context, c DriverConfig, e engines) (*Driver, error) {
+	if c.Timing == (Timing{}) {
+		c.Timing = DefaultTiming()
+	}
+	if err := c.Timing.Validate(); err != nil {
+		return nil, err
+	}
+	d := &Driver{c: c, engine: e, groups: map[string]*running{}, topics: map[string]*running{}}
+	d.sync = NewSync(c.Timing, d.sendSync, d.replica)
+	for op, err := range c.Store.Load(ctx, keyGroups) {
+		if err != nil {
+			return nil, fmt.Errorf("node: list of groups: %w", err)
+		}
+		gid := strings.TrimPrefix(op.Key, keyGroups)
+		g, err := d.load(ctx, gid)
+		if err != nil {
+			return nil, err
+		}
+		d.adopt(gid, g)
+	}
+	if err := d.loadInvites(ctx); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Driver) loadInvites(ctx context.Context) (err error) {
+	if d.tickets, err = loadTickets(ctx, d.c.Store); err != nil {
+		return err
+	}
+	d.joins = newJoins(d.c.Timing)
+	return nil
+}
+
+func (d *Driver) load(ctx context.Context, gid string) (engine, error) {
+	g, err := d.engine.load(gid, d.c.Store.Load(ctx, group.Prefix(gid)))
+	if err != nil {
+		return nil, fmt.Errorf("node: group %s: %w", gid, err)
+	}
+	return g, nil
+}
+
+func (d *Driver) adopt(gid string, g engine) *running {
+	r := &running{engine: g, topic: g.Topic()}
+	d.groups[gid], d.topics[r.topic] = r, r
+	return r
+}
+
+// Start joins the topics of all groups and publishes again what may never
+// have left the device. A topic that cannot be joined is reported after all
+// others were tried.
+func (d *Driver) Start(ctx context.Context, env group.Env) error {
+	var errs []error
+	for _, gid := range d.Groups() {
+		r := d.groups[gid]
+		if err := d.c.Network.Join(r.topic); err != nil {
+			errs = append(errs, fmt.Errorf("node: group %s: %w", gid, err))
+			continue
+		}
+		r.wake = env.Now
+		d.publishUnsent(ctx, gid, r)
+	}
+	return errors.Join(errs...)
+}
+
+// publishUnsent hands the group's outbox to gossip. It is a hint like all of
+// gossip: sync carries what gets lost here.
+func (d *Driver) publishUnsent(ctx context.Context, gid string, r *running) {
+	for _, c := range r.engine.Unsent() {
+		if block, err := d.c.Store.Get(ctx, group.BlockKey(gid, c)); err == nil {
+			_ = d.c.Network.Publish(r.topic, block)
+		}
+	}
+}
+
+// Groups lists the ids of the groups, sorted.
+func (d *Driver) Groups() []string {
+	ids := make([]string, 0, len(d.groups))
+	for gid := range d.groups {
+		ids = append(ids, gid)
+	}
+	sort.Strings(ids)
+	return ids
+}
+
+// Status, View and Log return copies of what the engine says of a group.
+func (d *Driver) Status(gid string) (group.Status, error) {
+	r, err := d.running(gid)
+	if err != nil {
+		return group.Status{}, err
+	}
+	return r.engine.Status(), nil
+}
+
+// View returns the group's DAG for drawing.
+func (d *Driver) View(gid string) (group.View, error) {
+	r, err := d.running(gid)
+	if err != nil {
+		return group.View{}, err
+	}
+	return r.engine.View(), nil
+}
+
+// Log returns the frames opened here in canonical order.
+func (d *Driver) Log(gid string) ([]group.LogEntry, error) {
+	r, err := d.running(gid)
+	if err != nil {
+		return nil, err
+	}
+	return r.engine.Log(), nil
+}
+
+func (d *Driver) running(gid string) (*running, error) {
+	r := d.groups[gid]
+	switch {
+	case r == nil:
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, gid)
+	case r.broken != nil:
+		return nil, r.broken
+	}
+	return r, nil
+}
+
+// Wake says when the next [Tick] is useful; zero means not before another
+// input.
+func (d *Driver) Wake() time.Time {
+	t := earlier(d.sync.Wake(), d.joins.wake())
+	t = earlier(t, d.tickets.wake())
+	for _, r := range d.groups {
+		t = earlier(t, r.wake)
+	}
+	return t
+}
+
+// earlier returns the earlier of two times of which zero means never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// Do steps the inputs, writes what they change in one commit, and then acts on
+// their outputs in order. There is one outcome for each input. If the commit
+// fails, all of them fail, nothing has left the device, and the groups are
+// loaded anew from the store.
+func (d *Driver) Do(ctx context.Context, env group.Env, inputs ...Input) []Outcome {
+	outcomes := make([]Outcome, 0, len(inputs))
+	for len(inputs) > 0 {
+		n := min(len(inputs), MaxInputs)
+		r := &round{Driver: d, ctx: ctx, env: env, touched: map[string]bool{}}
+		outcomes = append(outcomes, r.run(inputs[:n])...)
+		inputs = inputs[n:]
+	}
+	return outcomes
+}
