@@ -1,0 +1,211 @@
+package dag
+
+import "slices"
+
+// Confirmable returns the deepest epoch on the head's chain that passes round
+// one of section 5.6, for the field confirms of the next frame: every voter of
+// it stands at or below it, and at every retained ancestor those voters
+// outvote all others together. The base itself is returned when all its voters
+// stand there (a joiner must confirm its base so that elders can finalise it);
+// empty means that nothing is confirmable.
+func (g *Graph) Confirmable() ID {
+	g.answer()
+	if g.confirmable_ == nil {
+		return ""
+	}
+	return g.confirmable_.ID
+}
+
+// Final returns the deepest final epoch: every voter of it has confirmed it
+// or a deeper one and has never left it, and round one holds for it, too. The
+// base counts as final.
+func (g *Graph) Final() ID {
+	g.answer()
+	return g.final_.ID
+}
+
+func (g *Graph) answer() {
+	if g.answered == g.round && g.final_ != nil {
+		return
+	}
+	g.answered = g.round
+	g.confirmable_, g.final_ = nil, g.base
+	for n := g.head; n != nil; n = n.parent {
+		if g.confirmable_ == nil && g.passes(n, (*sender).stands) && g.carried(n) {
+			g.confirmable_ = n
+		}
+		if g.passes(n, (*sender).confirmed) && g.carried(n) {
+			g.final_ = n
+			break
+		}
+	}
+}
+
+func (s *sender) stands(n *node) bool { return n.holds(s.pos) }
+
+// confirmed is stricter than "has not left it since": whoever left and came
+// back may have been seen outside by somebody who has confirmed meanwhile (see
+// docs/decisions/0020).
+func (s *sender) confirmed(n *node) bool { return n.holds(s.conf) && !s.everLeft(n) }
+
+// passes reports whether the test holds for every voter of n that is no proved
+// equivocator, and for one at least.
+func (g *Graph) passes(n *node, test func(*sender, *node) bool) bool {
+	some := false
+	for _, v := range g.voters(n) {
+		s := g.senders[v.Member]
+		switch {
+		case s == nil:
+			return false
+		case s.proved:
+		case !test(s, n):
+			return false
+		default:
+			some = true
+		}
+	}
+	return some
+}
+
+// carried reports whether at every retained ancestor of n the voters that
+// stand under n beat all other voters together, proved equivocators among the
+// others. Ancestors with the same electorate give the same answer.
+func (g *Graph) carried(n *node) bool {
+	here := map[Member]bool{}
+	for _, v := range g.voters(n) {
+		s := g.senders[v.Member]
+		here[v.Member] = s != nil && !s.proved && s.stands(n)
+	}
+	var seen []Voter
+	for a := n.parent; a != nil; a = a.parent {
+		voters := g.voters(a)
+		if same(voters, seen) {
+			continue
+		}
+		seen = voters
+		width := 0
+		for _, v := range voters {
+			width = max(width, int(v.Rank)+1)
+		}
+		with, against := make([]int, width), make([]int, width)
+		for _, v := range voters {
+			if here[v.Member] {
+				with[v.Rank]++
+			} else {
+				against[v.Rank]++
+			}
+		}
+		if slices.Compare(with, against) <= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// same reports whether two electorates are one slice.
+func same(a, b []Voter) bool {
+	return len(a) == len(b) && len(a) > 0 && &a[0] == &b[0]
+}
+
+// Erasable returns what Rebase(Final()) would drop: the proper ancestors of
+// the final epoch and every branch beside it, children before parents (by
+// number downward, then id).
+func (g *Graph) Erasable() []ID {
+	g.answer()
+	return g.outside(g.final_)
+}
+
+func (g *Graph) outside(keep *node) []ID {
+	if keep == g.base {
+		return nil
+	}
+	ns := g.selected(func(n *node) bool { return !keep.holds(n) })
+	slices.SortFunc(ns, func(a, b *node) int {
+		if a.number != b.number {
+			return compareNodes(b, a)
+		}
+		return compareNodes(a, b)
+	})
+	return ids(ns)
+}
+
+// Rebase makes an epoch of the head's chain the base and drops the rest, as
+// Erasable orders it. It returns what was dropped, nothing if the epoch is
+// the base, unknown or beside the head.
+func (g *Graph) Rebase(id ID) []ID {
+	n := g.nodes[id]
+	if n == nil || n == g.base || !n.holds(g.head) {
+		return nil
+	}
+	dropped := g.outside(n)
+	roster := g.members(n)
+	g.voters(n)
+	g.roster = make(map[Member]Voter, len(roster))
+	for _, v := range roster {
+		g.roster[v.Member] = v
+	}
+	// Senders first: they ask where the dropped nodes lie.
+	for m, s := range g.senders {
+		if s.keep(n, g.stands); len(s.frames) == 0 && !s.proved {
+			delete(g.senders, m)
+		}
+	}
+	for _, d := range dropped {
+		delete(g.nodes, d)
+	}
+	g.forks = slices.DeleteFunc(g.forks, func(e *node) bool { return g.nodes[e.ID] == nil })
+	g.base = n
+	n.hang(nil)
+	for _, d := range g.selected(func(d *node) bool { return d != n }) {
+		d.hang(d.parent)
+	}
+	for _, s := range g.senders {
+		s.refold()
+	}
+	g.round++
+	g.final_ = nil
+	return dropped
+}
+
+// keep drops the frames that neither stand nor were sent at or below n. Of
+// those that thereby leave n's tree only the latest matters: whoever stood
+// here before has left.
+func (s *sender) keep(n *node, stands map[ID]struct{}) {
+	var kept []frame
+	var outside *frame
+	for _, f := range s.frames {
+		if !n.holds(f.at) {
+			f.at = nil
+		}
+		if f.at != nil || n.holds(f.stand) {
+			if !n.holds(f.confirms) {
+				f.confirms = nil
+			}
+			kept = append(kept, f)
+			continue
+		}
+		if !f.vertex {
+			delete(stands, f.id)
+		}
+		if !f.mute {
+			outside = &frame{seq: f.seq}
+		}
+	}
+	if outside != nil {
+		kept = append(kept, *outside)
+		slices.SortFunc(kept, compareFrames)
+	}
+	s.frames = kept
+	s.proofs = slices.DeleteFunc(s.proofs, func(p *node) bool { return !n.holds(p) })
+}
+
+// Retire gives up an epoch that is not final, because a cap was reached: the
+// base moves to the epoch's child on the way to the head. It returns what was
+// dropped, nothing if the epoch is not on that way or is the head.
+func (g *Graph) Retire(id ID) []ID {
+	c := g.nodes[id].towardOrNil(g.head)
+	if c == nil {
+		return nil
+	}
+	return g.Rebase(c.ID)
+}

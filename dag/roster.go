@@ -1,0 +1,162 @@
+package dag
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Members returns the members of an epoch by leaf, computed from the deltas
+// between base and epoch; nil for an unknown id.
+func (g *Graph) Members(id ID) []Voter {
+	n := g.nodes[id]
+	if n == nil {
+		return nil
+	}
+	return g.members(n)
+}
+
+// Voters returns the members of the epoch that have a vote, by leaf.
+func (g *Graph) Voters(id ID) []Voter {
+	n := g.nodes[id]
+	if n == nil {
+		return nil
+	}
+	return slices.Clone(g.voters(n))
+}
+
+// IsMember reports whether m is a member in the epoch.
+func (g *Graph) IsMember(id ID, m Member) bool {
+	n := g.nodes[id]
+	if n == nil {
+		return false
+	}
+	_, ok := g.member(n, m)
+	return ok
+}
+
+// Member returns m as the epoch's tree has it.
+func (g *Graph) Member(id ID, m Member) (Voter, bool) {
+	n := g.nodes[id]
+	if n == nil {
+		return Voter{}, false
+	}
+	return g.member(n, m)
+}
+
+// member looks for the last deltas that speak of m, from n upward.
+func (g *Graph) member(n *node, m Member) (Voter, bool) {
+	is := func(v Voter) bool { return v.Member == m }
+	var changed *Voter // as the lowest Ranks has it, if m proves to be a member
+	now := func(v Voter) (Voter, bool) {
+		if changed != nil {
+			return *changed, true
+		}
+		return v, true
+	}
+	for ; n != g.base; n = n.parent {
+		if i := slices.IndexFunc(n.Ranks, is); i >= 0 && changed == nil {
+			changed = &n.Ranks[i]
+		}
+		if i := slices.IndexFunc(n.Added, is); i >= 0 {
+			return now(n.Added[i])
+		}
+		if slices.Contains(n.Removed, m) {
+			return Voter{}, false
+		}
+	}
+	if v, ok := g.roster[m]; ok {
+		return now(v)
+	}
+	return Voter{}, false
+}
+
+func (g *Graph) members(n *node) []Voter {
+	var way []*node
+	for ; n != g.base; n = n.parent {
+		way = append(way, n)
+	}
+	roster := make(map[Member]Voter, len(g.roster))
+	for m, v := range g.roster {
+		roster[m] = v
+	}
+	for _, n := range slices.Backward(way) {
+		apply(roster, n.Vertex)
+	}
+	return sorted(roster)
+}
+
+func apply(roster map[Member]Voter, v Vertex) {
+	for _, m := range v.Removed {
+		delete(roster, m)
+	}
+	for _, a := range v.Added {
+		roster[a.Member] = a
+	}
+	for _, r := range v.Ranks {
+		if _, ok := roster[r.Member]; ok {
+			roster[r.Member] = r
+		}
+	}
+}
+
+func sorted(roster map[Member]Voter) []Voter {
+	out := make([]Voter, 0, len(roster))
+	for _, v := range roster {
+		out = append(out, v)
+	}
+	sortVoters(out)
+	return out
+}
+
+func sortVoters(vs []Voter) {
+	slices.SortFunc(vs, func(a, b Voter) int {
+		return cmp.Or(cmp.Compare(a.Leaf, b.Leaf), cmp.Compare(a.Member, b.Member))
+	})
+}
+
+// electorate picks the voters among all members: admins first, then the
+// lowest leaves. It reports whether that is everybody.
+func electorate(members []Voter) (voters []Voter, whole bool) {
+	if len(members) <= MaxVoters {
+		return members, true
+	}
+	pick := slices.Clone(members)
+	slices.SortStableFunc(pick, func(a, b Voter) int {
+		return cmp.Compare(min(a.Rank, 1), min(b.Rank, 1))
+	})
+	pick = slices.Clip(pick[:MaxVoters])
+	sortVoters(pick)
+	return pick, false
+}
+
+// voters returns the epoch's electorate by leaf. It is cached, and a commit
+// that leaves the members alone shares its parent's slice.
+func (g *Graph) voters(n *node) []Voter {
+	var way []*node
+	for ; n.voters == nil && n != g.base; n = n.parent {
+		way = append(way, n)
+	}
+	if n.voters == nil {
+		n.voters, n.whole = electorate(sorted(g.roster))
+	}
+	for _, c := range slices.Backward(way) {
+		c.voters, c.whole = g.derive(n, c)
+		n = c
+	}
+	return n.voters
+}
+
+func (g *Graph) derive(p, c *node) ([]Voter, bool) {
+	if len(c.Added)+len(c.Removed)+len(c.Ranks) == 0 {
+		return p.voters, p.whole
+	}
+	if !p.whole {
+		return electorate(g.members(c))
+	}
+	roster := make(map[Member]Voter, len(p.voters)+len(c.Added))
+	for _, v := range p.voters {
+		roster[v.Member] = v
+	}
+	apply(roster, c.Vertex)
+	return electorate(sorted(roster))
+}
