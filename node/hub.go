@@ -1,0 +1,191 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"sync"
+
+	"github.com/dmlsd/dmls/group"
+)
+
+// hub tells readers of event logs that there is more, and those who wait to
+// join how it ended. The events themselves are read from the store, so a slow
+// reader holds nothing up and one who comes back misses nothing.
+type hub struct {
+	mu     sync.Mutex
+	logs   map[string]*eventLog
+	joins  map[string][]chan joinEnd // by ticket id
+	closed bool
+}
+
+// eventLog is the end of one group's log.
+type eventLog struct {
+	next uint64        // cursor of the next event
+	more chan struct{} // closed when next grows or the log ends
+	gone bool          // group forgotten or node closed
+}
+
+type joinEnd struct {
+	gid string
+	err error
+}
+
+func newHub() *hub {
+	return &hub{logs: map[string]*eventLog{}, joins: map[string][]chan joinEnd{}}
+}
+
+func (h *hub) know(gid string, next uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.logs[gid] == nil {
+		h.logs[gid] = &eventLog{next: next, more: make(chan struct{})}
+	}
+}
+
+func (h *hub) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.logs)
+}
+
+// Events implements [Sink].
+func (h *hub) Events(gid string, events []group.Event) {
+	if len(events) == 0 {
+		return
+	}
+	h.know(gid, 0)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l := h.logs[gid]
+	l.next = max(l.next, events[len(events)-1].Cursor+1)
+	close(l.more)
+	l.more = make(chan struct{})
+}
+
+// Joined implements [Sink].
+func (h *hub) Joined(t Ticket, gid string, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range h.joins[t.ID()] {
+		c <- joinEnd{gid, err} // buffered, and told once
+	}
+	delete(h.joins, t.ID())
+}
+
+// awaitJoin returns a channel that gets the end of an attempt to join, and a
+// function that gives it up and says whether others still wait.
+func (h *hub) awaitJoin(t Ticket) (<-chan joinEnd, func() (others bool)) {
+	c := make(chan joinEnd, 1)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	id := t.ID()
+	h.joins[id] = append(h.joins[id], c)
+	return c, func() bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		var rest []chan joinEnd
+		for _, o := range h.joins[id] {
+			if o != c {
+				rest = append(rest, o)
+			}
+		}
+		if len(rest) == 0 {
+			delete(h.joins, id)
+			return false
+		}
+		h.joins[id] = rest
+		return true
+	}
+}
+
+// forget ends a log: readers get what they have not read yet from a store that
+// no longer has it, that is nothing.
+func (h *hub) forget(gid string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if l := h.logs[gid]; l != nil {
+		l.gone = true
+		close(l.more)
+		delete(h.logs, gid)
+	}
+}
+
+func (h *hub) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return
+	}
+	h.closed = true
+	for _, l := range h.logs {
+		l.gone = true
+		close(l.more)
+	}
+	clear(h.logs)
+}
+
+// end returns the cursor after the last event and a channel that is closed
+// when there is more.
+func (h *hub) end(gid string) (next uint64, more <-chan struct{}, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l := h.logs[gid]
+	switch {
+	case l != nil:
+		return l.next, l.more, nil
+	case h.closed:
+		return 0, nil, ErrClosed
+	}
+	return 0, nil, fmt.Errorf("%w: %s", ErrNotFound, gid)
+}
+
+// Events yields the group's events with a cursor above after, oldest first.
+// With follow it goes on with those to come until ctx ends, the reader stops,
+// the group is forgotten or the node closes, and the error says which; without,
+// it ends at the last event. Events that the device has erased are left out.
+func (n *Node) Events(ctx context.Context, gid string, after uint64, follow bool) iter.Seq2[group.Event, error] {
+	return func(yield func(group.Event, error) bool) {
+		for {
+			next, more, err := n.hub.end(gid)
+			if err != nil {
+				yield(group.Event{}, err)
+				return
+			}
+			for after+1 < next {
+				e, err := n.event(ctx, gid, after+1)
+				after++
+				if errors.Is(err, fs.ErrNotExist) {
+					continue
+				}
+				if !yield(e, err) || err != nil {
+					return
+				}
+			}
+			if !follow {
+				return
+			}
+			select {
+			case <-more:
+			case <-ctx.Done():
+				yield(group.Event{}, fmt.Errorf("node: %w", ctx.Err()))
+				return
+			}
+		}
+	}
+}
+
+func (n *Node) event(ctx context.Context, gid string, cursor uint64) (group.Event, error) {
+	select {
+	case <-n.closed:
+		return group.Event{}, ErrClosed
+	default:
+	}
+	b, err := n.store.Get(ctx, group.EventKey(gid, cursor))
+	if err != nil {
+		return group.Event{}, fmt.Errorf("node: event %d: %w", cursor, err)
+	}
+	return group.DecodeEvent(b)
+}
