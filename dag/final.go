@@ -9,36 +9,40 @@ import "slices"
 // stand there (a joiner must confirm its base so that elders can finalise it);
 // empty means that nothing is confirmable.
 func (g *Graph) Confirmable() ID {
-	g.answer()
-	if g.confirmable_ == nil {
-		return ""
+	if n := g.answers().confirmable; n != nil {
+		return n.ID
 	}
-	return g.confirmable_.ID
+	return ""
 }
 
 // Final returns the deepest final epoch: every voter of it has confirmed it
-// or a deeper one and has never left it, and round one holds for it, too. The
-// base counts as final.
-func (g *Graph) Final() ID {
-	g.answer()
-	return g.final_.ID
+// or a deeper one and has never left it, and the votes above still carry it.
+// The base counts as final.
+func (g *Graph) Final() ID { return g.answers().final.ID }
+
+// answer holds the answers of section 5.6 for one round of changes.
+type answer struct {
+	round       int
+	confirmable *node
+	final       *node
 }
 
-func (g *Graph) answer() {
-	if g.answered == g.round && g.final_ != nil {
-		return
+func (g *Graph) answers() answer {
+	if g.answer.final != nil && g.answer.round == g.round {
+		return g.answer
 	}
-	g.answered = g.round
-	g.confirmable_, g.final_ = nil, g.base
+	a := answer{round: g.round, final: g.base}
 	for n := g.head; n != nil; n = n.parent {
-		if g.confirmable_ == nil && g.passes(n, (*sender).stands) && g.carried(n) {
-			g.confirmable_ = n
+		if a.confirmable == nil && g.passes(n, (*sender).stands) && g.carried(n) {
+			a.confirmable = n
 		}
 		if g.passes(n, (*sender).confirmed) && g.carried(n) {
-			g.final_ = n
+			a.final = n
 			break
 		}
 	}
+	g.answer = a
+	return a
 }
 
 func (s *sender) stands(n *node) bool { return n.holds(s.pos) }
@@ -111,8 +115,7 @@ func same(a, b []Voter) bool {
 // the final epoch and every branch beside it, children before parents (by
 // number downward, then id).
 func (g *Graph) Erasable() []ID {
-	g.answer()
-	return g.outside(g.final_)
+	return g.outside(g.answers().final)
 }
 
 func (g *Graph) outside(keep *node) []ID {
@@ -163,7 +166,6 @@ func (g *Graph) Rebase(id ID) []ID {
 		s.refold()
 	}
 	g.round++
-	g.final_ = nil
 	return dropped
 }
 

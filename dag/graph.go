@@ -13,10 +13,8 @@ type Graph struct {
 	roster  map[Member]Voter // members of the base
 	senders map[Member]*sender
 
-	round        int // counts changes; the answers of section 5.6 hold for one
-	answered     int
-	confirmable_ *node
-	final_       *node
+	round  int // counts changes
+	answer answer
 }
 
 // New returns a graph that holds only the base: the group's root, the epoch a
@@ -42,7 +40,7 @@ func New(rule Rule, base Vertex, number uint64, members []Voter) *Graph {
 		g.roster[m.Member] = m
 	}
 	if base.Author != "" {
-		g.sender(base.Author).add(commitFrame(n))
+		g.sender(base.Author).add(g.commitFrame(n))
 	}
 	return g
 }
@@ -60,22 +58,19 @@ func (g *Graph) sender(m Member) *sender {
 }
 
 // commitFrame is the commit as a frame: sent in the parent, standing at n.
-func commitFrame(n *node) frame {
+func (g *Graph) commitFrame(n *node) frame {
 	return frame{
 		seq: n.Seq, id: n.ID, at: n.parent, stand: n,
-		confirms: n.parent.above(n.Confirms), says: n.Confirms, vertex: true,
+		confirms: g.confirms(n.Confirms, n.parent), says: n.Confirms, vertex: true,
 	}
 }
 
-// above returns n's ancestor (or n) with the id, nil if there is none.
-func (n *node) above(id ID) *node {
-	if id == "" {
-		return nil
-	}
-	for ; n != nil; n = n.parent {
-		if n.ID == id {
-			return n
-		}
+// confirms returns the epoch that a frame sent in at confirms. Anything that
+// is not at or above at says nothing: whether it is retained could differ
+// between members.
+func (g *Graph) confirms(id ID, at *node) *node {
+	if n := g.nodes[id]; n.holds(at) {
+		return n
 	}
 	return nil
 }
@@ -107,7 +102,7 @@ func (g *Graph) AddVertex(v Vertex) (Change, error) {
 		g.forks = append(g.forks, p)
 		g.count(p)
 	}
-	g.take(v.Author, commitFrame(n), &c)
+	g.take(v.Author, g.commitFrame(n), &c)
 	c.Beside = !n.holds(g.head)
 	return c, nil
 }
@@ -127,10 +122,7 @@ func (g *Graph) AddStand(st Stand) (Change, error) {
 	g.stands[st.ID] = struct{}{}
 	f := frame{seq: st.Seq, id: st.ID, at: at, says: st.Confirms, mute: st.Mute}
 	if !st.Mute {
-		f.stand, f.confirms = at, g.nodes[st.Confirms]
-		if !f.confirms.holds(at) {
-			f.confirms = nil
-		}
+		f.stand, f.confirms = at, g.confirms(st.Confirms, at)
 	}
 	c := Change{Was: g.head.ID}
 	g.take(st.Author, f, &c)
