@@ -8,9 +8,6 @@ import (
 // The presentation language of RFC 9420, section 2.1: fixed-size integers in
 // network order and vectors with a variable-size length in its shortest form.
 
-// maxVarint is the greatest length that section 2.1.2 can express.
-const maxVarint = 1<<30 - 1
-
 // varintLen is the number of bytes that the length n takes.
 func varintLen(n int) int {
 	switch {
@@ -23,7 +20,8 @@ func varintLen(n int) int {
 	}
 }
 
-// appendVarint appends the length n, at most maxVarint.
+// appendVarint appends the length n, below 1<<30 (all lengths here are below
+// MaxBlock).
 func appendVarint(b []byte, n int) []byte {
 	switch varintLen(n) {
 	case 1:
