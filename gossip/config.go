@@ -20,6 +20,7 @@ var (
 	ErrProtocol   = errors.New("gossip: protocol not registered")
 	ErrBlocked    = errors.New("gossip: peer is blocked")
 	ErrTooLarge   = errors.New("gossip: message too large")
+	ErrReserved   = errors.New("gossip: block begins like an announcement")
 	ErrQueueFull  = errors.New("gossip: outgoing queue is full")
 )
 
@@ -101,7 +102,7 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// protocols is the sorted-by-declaration list of all stream protocols.
+// protocols is the list of all stream protocols.
 func (c *Config) protocols() []string {
 	return append([]string{SyncProtocol, JoinProtocol, SignalProtocol}, c.Protocols...)
 }

@@ -22,17 +22,17 @@ const (
 	Reject = 2 // wrong for every honest peer
 )
 
-// Handler receives what arrives. It is an alias of an unnamed interface, so
-// that a package that declares the same alias needs no import of this one.
+// Handler receives what arrives.
 //
 // No method is called before Start or after Close has returned. They are called
 // from many goroutines; Message, Announce, PeerJoin and PeerLeave must not
 // block, and none of them may call Close or Leave in the same goroutine.
-type Handler = interface {
+type Handler interface {
 	// Check judges a block of at most MaxGossip bytes that from has forwarded:
 	// Accept, Ignore or Reject. It may wait for about a second; ctx ends when
-	// the transport closes or two seconds have passed. It keeps the block only
-	// by copying it. The caller's own blocks are not checked.
+	// the transport closes or two seconds have passed. It may keep block but
+	// not change it. Blocks come in no particular order; the caller's own
+	// blocks are not checked.
 	Check(ctx context.Context, topic string, from string, block []byte) int
 
 	// Message hands over a message that peer sent with Send. The receiver owns
@@ -49,11 +49,4 @@ type Handler = interface {
 	// topic, or is gone from it.
 	PeerJoin(topic, peer string)
 	PeerLeave(topic, peer string)
-}
-
-// Conn is one open connection. Direction is "inbound" or "outbound".
-type Conn = struct {
-	Peer      string
-	Addr      string
-	Direction string
 }
