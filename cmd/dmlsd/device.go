@@ -1,0 +1,24 @@
+package main
+
+import (
+	"log/slog"
+
+	"github.com/dmlsd/dmls/internal/api"
+)
+
+// device is a node as the daemon runs it.
+type device interface {
+	api.Backend
+	Close() error
+}
+
+// deviceConfig is what the command line says of a device.
+type deviceConfig struct {
+	home    string
+	name    string // only to create an identity
+	listen  []string
+	peers   []string
+	noMDNS  bool
+	offline bool // only to look into the home: the network is not used
+	log     *slog.Logger
+}

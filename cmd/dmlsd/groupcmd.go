@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dmlsd/dmls/internal/api"
+	"github.com/dmlsd/dmls/internal/dagview"
+)
+
+func (a *app) groupCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "group", Short: "Create, look at and change groups", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.groupCreateCmd(), a.groupListCmd(), a.groupShowCmd(), a.groupMembersCmd(), a.groupDagCmd(), a.groupForksCmd(), a.groupLogCmd(),
+		a.groupRemoveCmd(),
+		a.changes("update GROUP", "Replace this device's keys in the group", "updated", func(ctx context.Context, c *api.Client, g string) error { return c.Update(ctx, g) }),
+		a.changes("leave GROUP", "Ask the others to remove this device", "leaving", func(ctx context.Context, c *api.Client, g string) error { return c.Leave(ctx, g) }),
+		a.changes("forget GROUP", "Wipe the group from this device and tell nobody", "forgotten", func(ctx context.Context, c *api.Client, g string) error { return c.Forget(ctx, g) }))
+	return cmd
+}
+
+func (a *app) groupCreateCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "create NAME", Short: "Found a group and print its id", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
+				d, err := c.Create(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				fmt.Fprintln(a.out, d.Group)
+				return nil
+			})
+		},
+	}
+}
+
+// changes is a verb that changes a group and says so on stderr.
+func (a *app) changes(use, short, done string, f func(ctx context.Context, c *api.Client, ref string) error) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeGroup,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
+				if err := f(ctx, c, args[0]); err != nil {
+					return err
+				}
+				fmt.Fprintf(a.talk, "%s %s\n", done, args[0])
+				return nil
+			})
+		},
+	}
+}
+
+func (a *app) groupRemoveCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "remove GROUP MEMBER", Short: "Remove a member: an id, a unique prefix, or a name", Args: cobra.ExactArgs(2), ValidArgsFunction: a.completeGroup,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
+				if err := c.Remove(ctx, args[0], args[1]); err != nil {
+					return err
+				}
+				fmt.Fprintf(a.talk, "removed %s\n", args[1])
+				return nil
+			})
+		},
+	}
+}
+
+func (a *app) groupListCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "list", Short: "List this device's groups", Args: cobra.NoArgs}
+	return reads(a, cmd, func(ctx context.Context, c *api.Client, _ []string) ([]api.Group, error) { return c.Groups(ctx) }, a.groups)
+}
+
+// onGroup is a reading verb with GROUP as its only argument.
+func (a *app) onGroup(use, short string) *cobra.Command {
+	return &cobra.Command{Use: use + " GROUP", Short: short, Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeGroup}
+}
+
+func (a *app) groupShowCmd() *cobra.Command {
+	return reads(a, a.onGroup("show", "Show a group's state"), getGroup, func(g api.Group) {
+		fmt.Fprintf(a.out, "group      %s  %s\n", g.Group, dagview.Clean(g.Name))
+		fmt.Fprintf(a.out, "state      %s\n", g.State)
+		fmt.Fprintf(a.out, "head       %s\n", g.Head)
+		fmt.Fprintf(a.out, "epoch      %d, authenticator %s\n", g.Epoch, dash(g.Authenticator[:min(16, len(g.Authenticator))]))
+		fmt.Fprintf(a.out, "final      %s\n", dash(g.Final))
+		fmt.Fprintf(a.out, "forks      %d open\n", g.ForksOpen)
+		fmt.Fprintf(a.out, "retained   %d epochs, %d secrets, %d bytes\n", g.RetainedEpochs, g.SecretsRetained, g.SecretBytes)
+		fmt.Fprintf(a.out, "blocks     %d held, %d frames parked\n", g.Blocks, g.Parked)
+		fmt.Fprintf(a.out, "members    %d: %s\n", len(g.Members), memberNames(g.Members))
+	})
+}
+
+func getGroup(ctx context.Context, c *api.Client, args []string) (api.Group, error) {
+	return c.Group(ctx, args[0])
+}
+
+func memberNames(list []api.Member) string {
+	names := make([]string, len(list))
+	for i, m := range list {
+		names[i] = dagview.Clean(m.Name)
+		if m.Self {
+			names[i] += " (this device)"
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+func (a *app) groupMembersCmd() *cobra.Command {
+	cmd := a.onGroup("members", "List a group's members")
+	return reads(a, cmd, func(ctx context.Context, c *api.Client, args []string) ([]api.Member, error) {
+		g, err := c.Group(ctx, args[0])
+		return g.Members, err
+	}, func(list []api.Member) {
+		var rows [][]string
+		for _, m := range list {
+			name := dagview.Clean(m.Name)
+			if m.Self {
+				name += " *"
+			}
+			rows = append(rows, []string{strconv.FormatUint(uint64(m.Leaf), 10), name, m.ID, dash(dagview.Short(m.Stands))})
+		}
+		a.table("LEAF NAME ID STANDS", rows)
+	})
+}
+
+func (a *app) groupDagCmd() *cobra.Command {
+	cmd := a.onGroup("dag", "Draw a group's commits, oldest first")
+	asSVG := cmd.Flags().Bool("svg", false, "print an SVG picture")
+	return reads(a, cmd, getDAG, func(g api.DAG) {
+		if *asSVG {
+			fmt.Fprint(a.out, dagview.SVG(g))
+			return
+		}
+		fmt.Fprint(a.out, dagview.Text(g))
+		fmt.Fprintln(a.talk, dagview.Legend)
+	})
+}
+
+func getDAG(ctx context.Context, c *api.Client, args []string) (api.DAG, error) {
+	return c.DAG(ctx, args[0])
+}
+
+func (a *app) groupForksCmd() *cobra.Command {
+	cmd := a.onGroup("forks", "Show where a group forked and which branch is followed, and why")
+	return reads(a, cmd, func(ctx context.Context, c *api.Client, args []string) ([]dagview.Fork, error) {
+		g, err := c.DAG(ctx, args[0])
+		if g.Forks == nil {
+			g.Forks = []dagview.Fork{}
+		}
+		return g.Forks, err
+	}, func(forks []dagview.Fork) {
+		if len(forks) == 0 {
+			fmt.Fprintln(a.talk, "no forks")
+			return
+		}
+		var rows [][]string
+		for _, f := range forks {
+			at := dagview.Short(f.At)
+			for _, b := range f.Branches {
+				state := "losing"
+				if b.Chosen {
+					state = "chosen"
+				}
+				rows = append(rows, []string{at, dagview.Short(b.Child), state, strconv.Itoa(b.Votes), dash(dagview.Clean(strings.Join(b.Voters, ", ")))})
+				at = ""
+			}
+			rows = append(rows, []string{"", "why: " + dagview.Clean(f.Why)})
+		}
+		a.table("AT BRANCH STATE VOTES VOTERS", rows)
+	})
+}
+
+func (a *app) groupLogCmd() *cobra.Command {
+	cmd := a.onGroup("log", "Print what happened in the canonical order, equal on all members")
+	return reads(a, cmd, func(ctx context.Context, c *api.Client, args []string) ([]api.LogEntry, error) { return c.Log(ctx, args[0]) }, func(log []api.LogEntry) {
+		var rows [][]string
+		for _, e := range log {
+			what := e.Text
+			if e.Kind == "commit" {
+				what = strings.Join(e.Actions, ", ")
+			}
+			rows = append(rows, []string{dagview.Short(e.CID), "e" + strconv.FormatUint(e.Epoch, 10), e.Kind, dagview.Clean(e.Name), dagview.Clean(what)})
+		}
+		a.table("CID EPOCH KIND FROM WHAT", rows)
+	})
+}
+
+// completeGroup offers the names of the daemon's groups to the shell.
+func (a *app) completeGroup(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	if len(args) == 0 {
+		_ = a.ask(cmd, func(ctx context.Context, c *api.Client) error {
+			groups, err := c.Groups(ctx)
+			for _, g := range groups {
+				names = append(names, dagview.Clean(g.Name))
+			}
+			return err
+		})
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,49 @@
+// Command dmlsd is a daemon for end-to-end encrypted groups without a server,
+// and its own client: "dmlsd run" is the daemon, the other verbs ask it over a
+// Unix socket in its home. "dmlsd demo" shows the whole in one process.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/dmlsd/dmls/internal/api"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	code := execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// execute runs one command line and returns the exit code. Data goes to out,
+// talk and errors to talk.
+func execute(ctx context.Context, args []string, in io.Reader, out, talk io.Writer) int {
+	a := &app{in: in, out: out, talk: talk}
+	cmd := a.rootCmd()
+	cmd.SetArgs(args)
+	cmd.SetIn(in)
+	cmd.SetOut(out)
+	cmd.SetErr(talk)
+	err := cmd.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return 0
+	case ctx.Err() != nil && !errors.Is(err, errDirty):
+		return 130
+	}
+	var e *api.Error
+	if !errors.As(err, &e) {
+		// Only cobra's own complaints come as plain errors.
+		e = &api.Error{What: err.Error(), Fix: "see: dmlsd --help", Code: api.Usage}
+	}
+	fmt.Fprintf(talk, "dmlsd: error: %s\n", e)
+	return e.Code.Exit()
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dmlsd/dmls/internal/api"
+	"github.com/dmlsd/dmls/internal/dagview"
+)
+
+// drainTime bounds how long a daemon takes to stop after SIGTERM.
+const drainTime = 5 * time.Second
+
+// errDirty says that work was cut off when the daemon stopped. What the store
+// had acknowledged is kept all the same, as after a crash.
+var errDirty = errors.New("the daemon did not stop in time")
+
+func (a *app) initCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "init", Short: "Create this device's home and keys", Args: cobra.NoArgs}
+	name := cmd.Flags().String("name", "", "name that others will see (required)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		home, err := a.homeDir()
+		if err != nil {
+			return err
+		}
+		if *name == "" {
+			return &api.Error{What: "no name", Why: "a device needs a name that others will see", Fix: "give one: dmlsd init --name NAME", Code: api.Usage}
+		}
+		if api.Initialised(home) {
+			return &api.Error{What: "cannot create " + home, Why: "it holds an identity already", Fix: "use it with dmlsd run, or name another home with --home", Code: api.Conflict}
+		}
+		if err := private(home); err != nil {
+			return api.Explain("cannot create "+home, err)
+		}
+		d, err := a.open(cmd.Context(), deviceConfig{home: home, name: *name, offline: true, log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			return explainOpen(home, "cannot create "+home, err)
+		}
+		id := d.Identity()
+		if err := errors.Join(d.Close(), api.MarkInitialised(home, id)); err != nil {
+			return api.Explain("cannot create "+home, err)
+		}
+		fmt.Fprintf(a.out, "created   %s\nidentity  %s  %s\npeer      %s\n", home, id.ID, dagview.Clean(id.Name), id.Peer)
+		fmt.Fprintln(a.talk, "next      dmlsd run")
+		return nil
+	}
+	return cmd
+}
+
+// private makes a directory that only its owner may enter.
+func private(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o700)
+}
+
+func (a *app) runCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "run", Short: "Run the daemon until it is told to stop", Args: cobra.NoArgs,
+		Long: "Run the daemon in the foreground. It prints one line when it is ready, logs to\nstandard error, and stops within 5 seconds after SIGTERM or SIGINT.",
+	}
+	listen := cmd.Flags().StringArray("listen", nil, "multiaddr to listen on (repeatable; default: all interfaces, the ports of last time)")
+	peers := cmd.Flags().StringArray("peer", nil, "multiaddr of a peer to stay connected to (repeatable)")
+	noMDNS := cmd.Flags().Bool("no-mdns", false, "do not look for peers on the local network")
+	verbose := cmd.Flags().BoolP("verbose", "v", false, "log more")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		level := slog.LevelWarn
+		if *verbose {
+			level = slog.LevelDebug
+		}
+		home, err := a.homeDir()
+		if err != nil {
+			return err
+		}
+		return a.run(cmd.Context(), deviceConfig{
+			home: home, listen: *listen, peers: *peers, noMDNS: *noMDNS,
+			log: slog.New(slog.NewTextHandler(a.talk, &slog.HandlerOptions{Level: level})),
+		})
+	}
+	return cmd
+}
+
+func (a *app) run(ctx context.Context, c deviceConfig) error {
+	if !api.Initialised(c.home) {
+		return api.NotInitialised(c.home)
+	}
+	if api.Live(c.home) {
+		return inUse(c.home)
+	}
+	d, err := a.open(ctx, c)
+	if err != nil {
+		return explainOpen(c.home, "cannot start", err)
+	}
+	l, err := api.Listen(c.home)
+	if err != nil {
+		_ = d.Close()
+		if errors.Is(err, api.ErrLive) {
+			return inUse(c.home)
+		}
+		return api.Explain("cannot open the socket", err)
+	}
+	server := api.NewServer(d, buildVersion())
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+
+	id := d.Identity()
+	fmt.Fprintf(a.out, "ready  %s  %s  api unix:%s\n", id.Peer, strings.Join(id.Addrs, " "), l.Addr())
+	select {
+	case <-ctx.Done():
+	case err = <-served:
+		c.log.Error("the control API stopped", "err", err)
+	}
+	return errors.Join(err, a.drain(server, d))
+}
+
+// drain stops in order: no new requests, streams end, queued work is done, the
+// store closes.
+func (a *app) drain(server *api.Server, d device) error {
+	done := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), drainTime/5)
+		defer cancel()
+		done <- errors.Join(server.Shutdown(ctx), d.Close())
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			return api.Explain("cannot stop cleanly", err)
+		}
+		fmt.Fprintln(a.talk, "stopped")
+		return nil
+	case <-time.After(drainTime - 200*time.Millisecond):
+		return fmt.Errorf("%w; nothing that was acknowledged is lost", errDirty)
+	}
+}
+
+func inUse(home string) *api.Error {
+	return &api.Error{What: "cannot start", Why: "another daemon runs on " + home, Fix: "use that one, stop it first, or name another home with --home", Code: api.Conflict}
+}

@@ -1,0 +1,291 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/dmlsd/dmls/group"
+)
+
+// Client talks to the daemon of one home. It is safe for concurrent use.
+type Client struct {
+	home string
+	http http.Client
+}
+
+// Dial returns a client for the daemon of a home. Whether one runs there shows
+// with the first call.
+func Dial(home string) (*Client, error) {
+	path, err := SocketPath(home)
+	if err != nil {
+		return nil, Explain("cannot find the daemon", err)
+	}
+	c := &Client{home: home}
+	c.http.Transport = &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		},
+	}
+	return c, nil
+}
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// maxAnswer bounds what the client reads of an answer: a DAG of 100,000
+// commits is far below.
+const maxAnswer = 256 << 20
+
+// call sends body (nil: none) as JSON and decodes the answer into out.
+func (c *Client) call(ctx context.Context, method, path string, body, out any) error {
+	resp, err := c.open(ctx, method, path, body, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out); err != nil {
+		return c.broken(ctx, err)
+	}
+	return nil
+}
+
+// open sends a request and returns an answer of status 200, or an *Error.
+func (c *Client) open(ctx context.Context, method, path string, body any, header http.Header) (*http.Response, error) {
+	var r io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return nil, Explain("cannot ask the daemon", err)
+		}
+		r = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://dmlsd"+path, r)
+	if err != nil {
+		return nil, Explain("cannot ask the daemon", err)
+	}
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.broken(ctx, err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	e := &Error{}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxRequest)).Decode(e); err != nil || e.What == "" {
+		e = &Error{What: "the daemon refused", Why: "HTTP status " + resp.Status, Fix: "use a client of the same version as the daemon", Code: Failed}
+	}
+	return nil, e
+}
+
+// broken explains why there is no answer.
+func (c *Client) broken(ctx context.Context, err error) error {
+	var dial *net.OpError
+	switch {
+	case ctx.Err() != nil:
+		return Explain("gave up waiting for the daemon", ctx.Err())
+	case errors.Is(err, os.ErrPermission):
+		return Explain("cannot open the daemon's socket", err)
+	case errors.As(err, &dial) && dial.Op == "dial":
+		if !Initialised(c.home) {
+			return NotInitialised(c.home)
+		}
+		return &Error{What: "daemon not running", Why: "nothing answers on the socket of " + c.home, Fix: "start it with: dmlsd run", Code: NotRunning}
+	default:
+		return &Error{What: "the daemon went away", Why: reason(err), Fix: "start it with: dmlsd run", Code: NotRunning}
+	}
+}
+
+// markName is the file that "dmlsd init" leaves when a home is complete.
+const markName = "dmlsd.json"
+
+// Initialised says whether a home was made by "dmlsd init".
+func Initialised(home string) bool {
+	_, err := os.Stat(filepath.Join(home, markName))
+	return err == nil
+}
+
+// MarkInitialised completes a home.
+func MarkInitialised(home string, id Identity) error {
+	b, err := json.Marshal(struct {
+		Schema string `json:"schema"`
+		ID     string `json:"id"`
+		Name   string `json:"name"`
+		Peer   string `json:"peer"`
+	}{"dmlsd/home/v1", id.ID, id.Name, id.Peer})
+	if err != nil {
+		return fmt.Errorf("api: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(home, markName), append(b, '\n'), 0o600); err != nil {
+		return fmt.Errorf("api: %w", err)
+	}
+	return nil
+}
+
+// NotInitialised is the error for a home without an identity.
+func NotInitialised(home string) *Error {
+	return &Error{What: "no identity", Why: home + " was not made by dmlsd init", Fix: "create it with: dmlsd init --name NAME, or name another home with --home", Code: NotFound}
+}
+
+func groupPath(ref, tail string) string { return "/v1/groups/" + url.PathEscape(ref) + tail }
+
+// Version returns the build of the running daemon.
+func (c *Client) Version(ctx context.Context) (v Version, err error) {
+	return v, c.call(ctx, "GET", "/v1/version", nil, &v)
+}
+
+// Identity returns the device's identity.
+func (c *Client) Identity(ctx context.Context) (v Identity, err error) {
+	return v, c.call(ctx, "GET", "/v1/id", nil, &v)
+}
+
+// Status returns the daemon at a glance.
+func (c *Client) Status(ctx context.Context) (v Status, err error) {
+	return v, c.call(ctx, "GET", "/v1/status", nil, &v)
+}
+
+// Peers lists connected and blocked peers.
+func (c *Client) Peers(ctx context.Context) (v []Peer, err error) {
+	return v, c.call(ctx, "GET", "/v1/peers", nil, &v)
+}
+
+// Groups lists the device's groups.
+func (c *Client) Groups(ctx context.Context) (v []Group, err error) {
+	return v, c.call(ctx, "GET", "/v1/groups", nil, &v)
+}
+
+// Group returns one group.
+func (c *Client) Group(ctx context.Context, ref string) (v Group, err error) {
+	return v, c.call(ctx, "GET", groupPath(ref, ""), nil, &v)
+}
+
+// DAG returns a group's commit graph.
+func (c *Client) DAG(ctx context.Context, ref string) (v DAG, err error) {
+	return v, c.call(ctx, "GET", groupPath(ref, "/dag"), nil, &v)
+}
+
+// Log returns the frames opened here in canonical order.
+func (c *Client) Log(ctx context.Context, ref string) (v []LogEntry, err error) {
+	return v, c.call(ctx, "GET", groupPath(ref, "/log"), nil, &v)
+}
+
+// Create founds a group.
+func (c *Client) Create(ctx context.Context, name string) (v Done, err error) {
+	return v, c.call(ctx, "POST", "/v1/groups", createRequest{name}, &v)
+}
+
+// Invite makes a ticket for one device.
+func (c *Client) Invite(ctx context.Context, ref string) (v Ticket, err error) {
+	return v, c.call(ctx, "POST", groupPath(ref, "/invite"), nil, &v)
+}
+
+// Join waits until this device has joined the ticket's group, or for ctx.
+func (c *Client) Join(ctx context.Context, ticket string) (v Done, err error) {
+	return v, c.call(ctx, "POST", "/v1/join", joinRequest{ticket}, &v)
+}
+
+// Send returns when the message is durable on this device.
+func (c *Client) Send(ctx context.Context, ref, text string) (v Sent, err error) {
+	return v, c.call(ctx, "POST", groupPath(ref, "/messages"), sendRequest{text}, &v)
+}
+
+// Remove commits the removal of a member: an id, a unique prefix or a name.
+func (c *Client) Remove(ctx context.Context, ref, member string) error {
+	return c.call(ctx, "POST", groupPath(ref, "/remove"), memberRequest{member}, &Done{})
+}
+
+// Update commits new keys for this device.
+func (c *Client) Update(ctx context.Context, ref string) error {
+	return c.call(ctx, "POST", groupPath(ref, "/update"), nil, &Done{})
+}
+
+// Leave proposes this device's removal to the others.
+func (c *Client) Leave(ctx context.Context, ref string) error {
+	return c.call(ctx, "POST", groupPath(ref, "/leave"), nil, &Done{})
+}
+
+// Forget wipes the group from this device.
+func (c *Client) Forget(ctx context.Context, ref string) error {
+	return c.call(ctx, "DELETE", groupPath(ref, ""), nil, &Done{})
+}
+
+// Block cuts the connection to a peer and refuses new ones.
+func (c *Client) Block(ctx context.Context, peer string) error {
+	return c.call(ctx, "POST", "/v1/debug/block", peerRequest{peer}, &Peer{})
+}
+
+// Unblock takes Block back.
+func (c *Client) Unblock(ctx context.Context, peer string) error {
+	return c.call(ctx, "POST", "/v1/debug/unblock", peerRequest{peer}, &Peer{})
+}
+
+// Events yields a group's events with cursors above after. It ends with the
+// newest, or with follow only when ctx ends or the daemon goes; then the last
+// value is an error.
+func (c *Client) Events(ctx context.Context, ref string, after uint64, follow bool) iter.Seq2[group.Event, error] {
+	return func(yield func(group.Event, error) bool) {
+		path := groupPath(ref, "/events")
+		if follow {
+			path += "?follow=1"
+		}
+		h := http.Header{"Accept": {"text/event-stream"}, "Last-Event-Id": {strconv.FormatUint(after, 10)}}
+		resp, err := c.open(ctx, "GET", path, nil, h)
+		if err != nil {
+			yield(group.Event{}, err)
+			return
+		}
+		defer resp.Body.Close()
+		lines := bufio.NewReader(resp.Body)
+		kind := ""
+		for {
+			line, err := lines.ReadString('\n')
+			if errors.Is(err, io.EOF) && !follow && ctx.Err() == nil {
+				return
+			}
+			if err != nil {
+				yield(group.Event{}, c.broken(ctx, err))
+				return
+			}
+			field, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+			switch field {
+			case "event":
+				kind = value
+			case "data":
+				ev, err := decodeEvent(kind, value)
+				if !yield(ev, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+func decodeEvent(kind, data string) (ev group.Event, err error) {
+	if kind == "error" {
+		e := &Error{}
+		if err := json.Unmarshal([]byte(data), e); err != nil {
+			return ev, fmt.Errorf("api: event stream: %w", err)
+		}
+		return ev, e
+	}
+	if err := json.Unmarshal([]byte(data), &ev); err != nil {
+		return ev, fmt.Errorf("api: event stream: %w", err)
+	}
+	return ev, nil
+}
