@@ -1,0 +1,118 @@
+package group
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"github.com/dmlsd/dmls/mls"
+)
+
+// change commits what the caller asks for on the head.
+func (s *step) change(in Change) error {
+	if err := s.mayAct(); err != nil {
+		return err
+	}
+	if len(in.Add)+len(in.Remove) == 0 && !in.Update {
+		return ErrEmptyChange
+	}
+	e, err := s.headEpoch()
+	if err != nil {
+		return err
+	}
+	var r mls.CommitRequest
+	for _, leaf := range in.Remove {
+		if err := removable(e, leaf); err != nil {
+			return err
+		}
+		r.Proposals = append(r.Proposals, &mls.Remove{Removed: mls.LeafIndex(leaf)})
+	}
+	packages := make([]*mls.KeyPackage, len(in.Add))
+	for i, b := range in.Add {
+		if packages[i], err = addable(s.env, e, b); err != nil {
+			return err
+		}
+		r.Proposals = append(r.Proposals, &mls.Add{KeyPackage: *packages[i]})
+	}
+	own, err := s.commitOnHead(r, nil)
+	if err != nil {
+		return err
+	}
+	return s.welcome(own, packages)
+}
+
+func removable(e *epoch, leaf uint32) error {
+	switch {
+	case e.leaves.get(leaf) == "":
+		return fmt.Errorf("%w: %d", ErrNoSuchLeaf, leaf)
+	case leaf == uint32(e.mls.Self()):
+		return ErrSelfRemove
+	}
+	return nil
+}
+
+// addable checks a KeyPackage as its adder must: the present time is checked
+// here and by the joiner, never by those who receive the commit.
+func addable(env Env, e *epoch, b []byte) (*mls.KeyPackage, error) {
+	kp, err := mls.ParseKeyPackage(b)
+	if err != nil {
+		return nil, fmt.Errorf("group: KeyPackage: %w", err)
+	}
+	if err := kp.Verify(env.Now); err != nil {
+		return nil, fmt.Errorf("group: KeyPackage: %w", err)
+	}
+	if l := kp.LeafNode.Lifetime; l == nil || time.Duration(l.NotAfter-l.NotBefore)*time.Second > maxLifetime {
+		return nil, fmt.Errorf("%w: a KeyPackage whose lifetime spans more than 90 days", ErrForbidden)
+	}
+	if e.leaves.find(string(kp.LeafNode.SignatureKey)) != "" {
+		return nil, ErrAlready
+	}
+	return kp, nil
+}
+
+// welcome builds the Welcomes of an own commit. The GroupInfo names the
+// commit's CID, which exists only now that the commit is sealed.
+func (s *step) welcome(own *ownCommit, packages []*mls.KeyPackage) error {
+	defer own.staged.Wipe()
+	if len(packages) == 0 {
+		return nil
+	}
+	e, err := s.epochOf(own.commit)
+	if err != nil {
+		return err
+	}
+	table := marshalTable(s.table(e))
+	sum := sha256.Sum256(table)
+	x := base{CID: cidOf(e.id), Gossip: s.gossipKey, Generation: s.generation, TableHash: sum[:]}
+	w, err := own.staged.Welcome([]mls.Extension{{Type: extBase, Data: x.marshal()}}, false, s.id.Signer, mlsEnv(s.env))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInternal, err)
+	}
+	b := bundle{Welcome: w, Tree: e.mls.Tree().Marshal(), Table: table}.marshal()
+	for _, kp := range packages {
+		s.out.Welcomes = append(s.out.Welcomes, Welcome{KeyPackageRef: kp.Ref(), Bundle: b})
+	}
+	return nil
+}
+
+func (s *step) epochOf(c *commit) (*epoch, error) {
+	if e := s.epochs[c.ID]; e != nil {
+		return e, nil
+	}
+	return nil, fmt.Errorf("%w: own commit without an epoch", ErrInternal)
+}
+
+// table states where the chains of the members of e stand, as this device has
+// opened them.
+func (g *Group) table(e *epoch) []tableRow {
+	rows := make([]tableRow, 0, 8)
+	chains := g.chains()
+	for _, m := range e.leaves.all() {
+		row, ok := chains[m]
+		if !ok {
+			row = tableRow{Member: m, Prev: cidOf(addedBy(m))}
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}

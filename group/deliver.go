@@ -1,0 +1,100 @@
+package group
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/dmlsd/dmls/dag"
+)
+
+// message is an opened text that waits for those it follows. Its key is used
+// up, so it is durable from the same batch on.
+type message struct {
+	CID   string
+	After []string
+	Since int64 // Unix milliseconds
+	Event Event
+	cid   cid.Cid
+	after []cid.Cid
+}
+
+// arrived takes an opened text. A message that was sent again under its old id
+// is delivered once.
+func (s *step) arrived(a arrival, author dag.Member, d appData) {
+	key := keyOf(author)
+	id := key + string(d.ID[:])
+	if _, ok := s.messages[id]; ok {
+		return
+	}
+	s.messages[id] = struct{}{}
+	m := &message{CID: a.cid.String(), Since: s.env.Now.UnixMilli(), cid: a.cid, after: a.header.Links.After, Event: Event{
+		Kind: KindMessage, Epoch: a.header.Epoch, Head: a.header.Links.Parent.String(), CID: a.cid.String(),
+		ID: hex.EncodeToString(d.ID[:]), From: hexKey(key), Name: s.names[key], Text: string(d.Body), Mine: author == s.self,
+	}}
+	if author == s.self || s.inOrder(m) {
+		s.emit(m.Event)
+		return
+	}
+	for _, c := range m.after {
+		m.After = append(m.After, c.String())
+	}
+	s.pending = append(s.pending, m)
+	s.put(s.waitKey(m), mustJSON(m), History)
+}
+
+func (s *step) waitKey(m *message) string { return s.key("w/" + m.CID) }
+
+// inOrder reports whether everything that the sender had seen has been
+// delivered here. `after` gates the order of delivery only, and up to a
+// timeout: a frame that never comes holds nobody back.
+func (s *step) inOrder(m *message) bool {
+	if s.env.Now.Sub(time.UnixMilli(m.Since)) >= s.cfg.DeliverWait {
+		return true
+	}
+	for _, c := range m.after {
+		if !s.isSettled(c) || slices.ContainsFunc(s.pending, func(p *message) bool { return p.cid == c }) {
+			return false
+		}
+	}
+	return true
+}
+
+// deliver emits what has become due, in causal order.
+func (s *step) deliver() {
+	for again := true; again; {
+		again = false
+		for i, m := range s.pending {
+			if s.inOrder(m) {
+				s.pending = slices.Delete(s.pending, i, i+1)
+				s.emit(m.Event)
+				s.del(s.waitKey(m), History)
+				again = true
+				break
+			}
+		}
+	}
+}
+
+func parsePending(b []byte) (*message, error) {
+	m := &message{}
+	err := json.Unmarshal(b, m)
+	if err == nil {
+		m.cid, err = cid.Decode(m.CID)
+	}
+	for _, a := range m.After {
+		c, e := cid.Decode(a)
+		if e != nil {
+			err = e
+		}
+		m.after = append(m.after, c)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: waiting message: %w", ErrRecords, err)
+	}
+	return m, nil
+}

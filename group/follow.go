@@ -1,0 +1,175 @@
+package group
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dmlsd/dmls/dag"
+)
+
+// follow runs at the end of every Step: it moves to the head that fork choice
+// names, says so, forgets what is final, and delivers what has become due.
+func (s *step) follow() error {
+	s.announceForks()
+	if err := s.moveHead(); err != nil {
+		return err
+	}
+	s.watchRemoval()
+	if err := s.retain(); err != nil {
+		return err
+	}
+	s.deliver()
+	return s.prepare()
+}
+
+// moveHead adopts the head of the graph. A head that removes this device has
+// no epoch here; the last one that has stays the engine's head, and
+// watchRemoval deals with the rest.
+func (s *step) moveHead() error {
+	was, now := s.head, s.graph.Head()
+	for now != "" && s.epochs[now] == nil {
+		now = s.graph.Parent(now)
+	}
+	if now == "" || now == was {
+		return nil
+	}
+	s.head = now
+	s.dirty = true
+	e, err := s.headEpoch()
+	if err != nil {
+		return err
+	}
+	event := Event{Kind: KindEpoch, Epoch: e.mls.Number(), Head: text(now)}
+	if !s.graph.IsAncestor(was, now) {
+		fork := s.graph.Common(was, now)
+		event.Fork, event.Why = text(fork), s.why(fork)
+		event.Winner = text(s.toward(fork, now))
+		event.Losers = []string{text(s.toward(fork, was))}
+	}
+	s.emit(event)
+	// The exporter goes when a child is adopted (design, section 5.2).
+	for p := s.graph.Parent(now); p != ""; p = s.graph.Parent(p) {
+		old := s.epochs[p]
+		if old == nil {
+			break
+		}
+		records := old.mls.DropExporter()
+		if len(records) == 0 {
+			break
+		}
+		s.writeMLS(s.epochKey(p), records)
+	}
+	s.due.headMoved()
+	return nil
+}
+
+// toward returns the child of a that leads to b.
+func (g *Group) toward(a, b dag.ID) dag.ID {
+	if chain := g.graph.Chain(a, b); len(chain) > 1 {
+		return chain[1]
+	}
+	return ""
+}
+
+// announceForks tells of every epoch that has several children, and again when
+// the choice among them changes.
+func (s *step) announceForks() {
+	for _, f := range s.graph.Forks() {
+		key, chosen := string(f.At), ""
+		var losers []string
+		for _, b := range f.Branches {
+			if b.Chosen {
+				chosen = string(b.Child)
+			} else {
+				losers = append(losers, text(b.Child))
+			}
+		}
+		mark := fmt.Sprintf("%s/%d", hexKey(chosen), len(f.Branches))
+		if s.forks[f.At] == mark {
+			continue
+		}
+		s.forks[f.At] = mark
+		s.emit(Event{Kind: KindForkOpened, Fork: text(dag.ID(key)), Winner: text(dag.ID(chosen)), Losers: losers,
+			Epoch: s.graph.Number(f.At), Why: s.why(f.At)})
+	}
+}
+
+// why explains the choice at a fork in words.
+func (g *Group) why(at dag.ID) string {
+	for _, f := range g.graph.Forks() {
+		if f.At != at {
+			continue
+		}
+		var parts []string
+		for _, b := range f.Branches {
+			var names []string
+			for _, v := range b.Voters {
+				names = append(names, g.nameOf(keyOf(v)))
+			}
+			mark := ""
+			if b.Chosen {
+				mark = " (chosen)"
+			}
+			parts = append(parts, fmt.Sprintf("%s%s: %s", short(b.Child), mark, listed(names)))
+		}
+		return f.Why() + "; " + strings.Join(parts, ", ")
+	}
+	return ""
+}
+
+func listed(names []string) string {
+	if len(names) == 0 {
+		return "nobody"
+	}
+	return strings.Join(names, " ")
+}
+
+// short is the end of a CID: its beginning is the same for all.
+func short(id dag.ID) string {
+	t := text(id)
+	return t[max(0, len(t)-6):]
+}
+
+// watchRemoval keeps the state of this device in step with the graph. A commit
+// that removes us is seen only from outside: we can not open what follows it,
+// so our count of votes misses exactly its supporters. But whichever branch
+// wins, the removal is redone while its author is a member; so it holds as
+// soon as it is seen, unless its author was removed in turn.
+func (s *step) watchRemoval() {
+	var by *commit
+	for _, c := range s.exits {
+		if s.epochs[s.head] != nil && s.stillThere(c) {
+			by = c
+			break
+		}
+	}
+	switch {
+	case by == nil && s.state == removed:
+		s.state, s.goneAt, s.dirty = member, time.Time{}, true
+	case by != nil && (s.state == member || s.state == leaving):
+		kind, why := KindRemoved, "removed by "+s.nameOf(keyOf(by.Author))
+		s.state = removed
+		if len(by.Left) > 0 && containsMember(by.Left, s.self) {
+			s.state, kind, why = left, KindLeft, "the leave was committed by "+s.nameOf(keyOf(by.Author))
+		}
+		s.goneAt, s.dirty = s.env.Now, true
+		s.emit(Event{Kind: kind, CID: text(by.ID), Epoch: by.Number, From: hexKey(keyOf(by.Author)),
+			Name: s.names[keyOf(by.Author)], Why: why})
+	}
+}
+
+// stillThere reports whether the author of a commit that removes us is on our
+// head, so that the removal stands or will be redone.
+func (s *step) stillThere(c *commit) bool {
+	return s.epochs[s.head].leaves.find(keyOf(c.Author)) != "" || s.graph.Head() == c.ID
+}
+
+func containsMember(list []dag.Member, m dag.Member) bool {
+	for _, v := range list {
+		if v == m {
+			return true
+		}
+	}
+	return false
+}

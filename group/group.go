@@ -1,0 +1,272 @@
+package group
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/dmlsd/dmls/dag"
+	"github.com/dmlsd/dmls/frame"
+	"github.com/dmlsd/dmls/mls"
+)
+
+// Identity is the device's own: a name for people and the Ed25519 key that
+// signs. Device = leaf; the key is the identity.
+type Identity struct {
+	Name   string
+	Signer mls.Signer
+}
+
+// ID returns the public signature key, 32 bytes.
+func (id Identity) ID() []byte { return id.Signer.Public() }
+
+// epoch is one retained epoch: what opens frames that were sent in it.
+type epoch struct {
+	id     dag.ID
+	mls    *mls.Epoch
+	leaves leafTable
+	seen   map[string]struct{} // content hashes of the commits that were opened here
+	born   time.Time
+	old    bool // of an incarnation that this device gave up; opens messages only
+}
+
+// parked is a frame that waits for its parent or predecessor.
+type parked struct {
+	block   []byte
+	from    string
+	missing []cid.Cid
+}
+
+// Group is the state machine of one group on one device.
+type Group struct {
+	cfg Config
+	id  Identity
+	gid []byte
+
+	info       groupInfo
+	root       dag.ID // this device's base when it came, for the incarnation
+	gossip     *frame.Gossip
+	gossipKey  []byte
+	generation uint32
+
+	state   state
+	self    dag.Member
+	inviter string // signature key of who added us; "" for the creator
+	floor   uint64 // frames of a smaller integer epoch cannot be opened here
+	next    uint64 // our next frame's seq
+	prev    cid.Cid
+	cursor  uint64 // last event
+	settled uint64 // frames settled so far
+	goneAt  time.Time
+	leaveIn dag.ID // the epoch that holds our self-Remove
+
+	graph   *dag.Graph
+	head    dag.ID
+	epochs  map[dag.ID]*epoch
+	commits map[dag.ID]*commit
+	exits   []*commit // commits that remove this device
+	names   map[string]string
+	base    []tableRow // members at the graph's base, with their chains
+
+	frames   map[cid.Cid]*meta
+	held     map[cid.Cid]struct{} // tips of what is held
+	open     map[cid.Cid]struct{} // tips of what was opened
+	unsent   map[cid.Cid]struct{}
+	nodes    map[string]int // tree records by hash, with the number of their users
+	messages map[string]struct{}
+	pending  []*message
+	forks    map[dag.ID]string // forks announced, with the child chosen
+
+	waiting    map[cid.Cid]*parked
+	waiters    map[cid.Cid][]cid.Cid
+	parkedSize int
+	peerParked map[string]int
+	rejected   map[cid.Cid]error
+	rejectLog  []cid.Cid
+
+	offers   map[string]*offer // of stranded joiners, by key
+	rejoin   *rejoin           // our own, while stranded
+	notified map[string]bool   // members that told us so, by key
+
+	due due
+}
+
+// state is where this device stands in the group.
+type state uint8
+
+const (
+	member state = iota + 1
+	leaving
+	left
+	removed
+	stranded
+)
+
+func (s state) String() string {
+	return [...]string{"", "member", "leaving", "left", "removed", "stranded"}[s]
+}
+
+// step is one Step under way: the group, the caller's environment and the
+// output that grows.
+type step struct {
+	*Group
+	env     Env
+	out     Output
+	dirty   bool // the state record must be written
+	ready   []cid.Cid
+	refetch []cid.Cid // blocks to ask for again
+}
+
+func newGroup(c Config, id Identity) *Group {
+	return &Group{
+		cfg: c, id: id, state: member,
+		epochs: map[dag.ID]*epoch{}, commits: map[dag.ID]*commit{}, names: map[string]string{},
+		frames: map[cid.Cid]*meta{}, held: map[cid.Cid]struct{}{}, open: map[cid.Cid]struct{}{},
+		unsent: map[cid.Cid]struct{}{}, nodes: map[string]int{}, messages: map[string]struct{}{},
+		forks: map[dag.ID]string{}, waiting: map[cid.Cid]*parked{}, waiters: map[cid.Cid][]cid.Cid{},
+		peerParked: map[string]int{}, rejected: map[cid.Cid]error{},
+		offers: map[string]*offer{}, due: newDue(),
+	}
+}
+
+const suite = mls.MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519
+
+// NewKeyPackage makes what a joiner hands to its inviter.
+func NewKeyPackage(env Env, id Identity) (*mls.KeyPackageBundle, error) {
+	b, err := mls.NewKeyPackage(keyPackageOptions(env, id), id.Signer, mlsEnv(env))
+	if err != nil {
+		return nil, fmt.Errorf("group: %w", err)
+	}
+	return b, nil
+}
+
+// Create founds a group with this device as its only member.
+func Create(env Env, c Config, id Identity, name string) (*Group, Output, error) {
+	if err := c.Validate(); err != nil {
+		return nil, Output{}, err
+	}
+	g := newGroup(c, id)
+	g.info = groupInfo{Policy: policyOpen, Name: name}
+	g.gid = make([]byte, 16)
+	g.gossipKey = make([]byte, 32)
+	for _, b := range [][]byte{g.gid, g.gossipKey} {
+		if _, err := io.ReadFull(env.Rand, b); err != nil {
+			return nil, Output{}, fmt.Errorf("group: %w", err)
+		}
+	}
+	first, err := mls.Create(groupConfig(env, g.gid, id, g.info), id.Signer, mlsEnv(env))
+	if err != nil {
+		return nil, Output{}, fmt.Errorf("group: %w", err)
+	}
+	// The root link is the CID of the first GroupContext (design, section 5.1).
+	gc := first.GroupContext()
+	root := frame.CIDOf(gc.Marshal())
+	g.begin(idOf(root), first, []tableRow{{Member: incarnation(uint32(first.Self()), id.ID(), root), Prev: root}})
+	g.self, g.prev = g.base[0].Member, root
+	s := &step{Group: g, env: env}
+	g.commits[g.root] = &commit{ID: g.root, Base: true}
+	s.writeCommit(g.commits[g.root])
+	s.writeBase()
+	s.writeEpoch(g.epochs[g.root])
+	s.learnNames(first)
+	s.emit(Event{Kind: KindJoined, Epoch: 0, Head: text(g.head), Name: name})
+	return g, s.done(), nil
+}
+
+// begin puts the group on a base: the epoch from which it can open frames.
+func (g *Group) begin(id dag.ID, e *mls.Epoch, rows []tableRow) {
+	g.root, g.head, g.base = id, id, rows
+	g.floor = e.Number()
+	g.gossip = frame.NewGossip(g.gossipKey, g.generation)
+	var t leafTable
+	for _, r := range rows {
+		t = t.set(leafOf(r.Member), r.Member)
+	}
+	g.graph = newGraph(id, e.Number(), rows)
+	g.epochs[id] = &epoch{id: id, mls: e, leaves: t, seen: map[string]struct{}{}}
+}
+
+// ID returns the group id in hexadecimal.
+func (g *Group) ID() string { return hex.EncodeToString(g.gid) }
+
+// Name returns the group's name.
+func (g *Group) Name() string { return g.info.Name }
+
+// Topic returns the opaque gossip topic, shared by all branches.
+func (g *Group) Topic() string { return g.gossip.Topic() }
+
+// Step takes one input and returns everything that the world must now do. An
+// error means that the request makes no sense, or ErrInternal; frames from
+// others yield Results, never errors.
+func (g *Group) Step(env Env, in Input) (Output, error) {
+	s := &step{Group: g, env: env}
+	var err error
+	switch in := in.(type) {
+	case Receive:
+		err = s.receive(in)
+	case Hear:
+		err = s.hear(in)
+	case Send:
+		err = s.send(in)
+	case Change:
+		err = s.change(in)
+	case Leave:
+		err = s.leave()
+	case Tick:
+		err = s.tick()
+	default:
+		err = fmt.Errorf("%w: input %T", ErrInternal, in)
+	}
+	if err != nil {
+		return Output{}, err
+	}
+	if err := s.follow(); err != nil {
+		return Output{}, err
+	}
+	return s.done(), nil
+}
+
+// done closes the output: state record, wants, wake.
+func (s *step) done() Output {
+	if s.dirty {
+		s.writeState()
+	}
+	s.out.Want = append(s.Wants(), s.refetch...)
+	s.out.Wake = s.wake()
+	return s.out
+}
+
+func (s *step) emit(e Event) {
+	s.cursor++
+	s.dirty = true
+	e.Cursor, e.Time, e.Group = s.cursor, s.env.Now.UnixMilli(), s.ID()
+	s.put(EventKey(s.ID(), e.Cursor), encodeEvent(e), History)
+	s.out.Events = append(s.out.Events, e)
+}
+
+func (s *step) headEpoch() (*epoch, error) {
+	if e := s.epochs[s.head]; e != nil {
+		return e, nil
+	}
+	return nil, fmt.Errorf("%w: the head %s has no epoch", ErrInternal, text(s.head))
+}
+
+func mlsEnv(e Env) mls.Env { return mls.Env{Now: e.Now, Rand: e.Rand, Parallel: e.Parallel} }
+
+// labelled hashes parts under a label, each behind its length.
+func labelled(label string, parts ...[]byte) []byte {
+	var w buffer
+	w.bytes([]byte("dmls 1 " + label))
+	for _, p := range parts {
+		w.bytes(p)
+	}
+	sum := sha256.Sum256(w.b)
+	return sum[:]
+}
+
+func sameKey(a []byte, key string) bool { return bytes.Equal(a, []byte(key)) }

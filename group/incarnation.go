@@ -1,0 +1,138 @@
+package group
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/dmlsd/dmls/dag"
+)
+
+// An incarnation is one stay of one identity in the group: signature key, CID
+// of the commit that added it, leaf (design, section 5.1). Votes, removals and
+// plans name incarnations, never bare leaf indexes, which are used again.
+//
+// Its dag.Member form is leaf (4 bytes, big-endian) || signature key length
+// (2 bytes) || signature key || CID bytes.
+func incarnation(leaf uint32, key []byte, added cid.Cid) dag.Member {
+	b := binary.BigEndian.AppendUint32(nil, leaf)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(key)))
+	b = append(b, key...)
+	return dag.Member(append(b, added.Bytes()...))
+}
+
+func leafOf(m dag.Member) uint32 { return binary.BigEndian.Uint32([]byte(m[:4])) }
+
+// keyOf returns the signature key as a map key.
+func keyOf(m dag.Member) string {
+	n := int(binary.BigEndian.Uint16([]byte(m[4:6])))
+	return string(m[6 : 6+n])
+}
+
+func addedBy(m dag.Member) dag.ID { return dag.ID(m[6+len(keyOf(m)):]) }
+
+// parseIncarnation checks what came from outside before the accessors above
+// may slice it.
+func parseIncarnation(b []byte) (dag.Member, error) {
+	if len(b) < 6 {
+		return "", fmt.Errorf("%w: incarnation of %d bytes", ErrMalformed, len(b))
+	}
+	n := int(binary.BigEndian.Uint16(b[4:6]))
+	if n == 0 || len(b) < 6+n {
+		return "", fmt.Errorf("%w: incarnation with a key of %d bytes", ErrMalformed, n)
+	}
+	if _, err := cid.Cast(b[6+n:]); err != nil {
+		return "", fmt.Errorf("%w: incarnation: %w", ErrMalformed, err)
+	}
+	return dag.Member(b), nil
+}
+
+func hexKey(key string) string { return hex.EncodeToString([]byte(key)) }
+
+func idOf(c cid.Cid) dag.ID { return dag.ID(c.Bytes()) }
+
+// cidOf is the inverse of idOf; ids come from CIDs only, so it cannot fail on
+// any id that the engine holds.
+func cidOf(id dag.ID) cid.Cid {
+	c, err := cid.Cast([]byte(id))
+	if err != nil {
+		return cid.Undef
+	}
+	return c
+}
+
+func text(id dag.ID) string {
+	if id == "" {
+		return ""
+	}
+	return cidOf(id).String()
+}
+
+// chunk is the unit that leafTable copies on a write.
+const chunk = 64
+
+// leafTable maps leaves to incarnations. It is a value: set returns a new
+// table that shares every chunk but one with the old.
+type leafTable struct{ chunks [][]dag.Member }
+
+func (t leafTable) get(leaf uint32) dag.Member {
+	i := int(leaf / chunk)
+	if i >= len(t.chunks) || t.chunks[i] == nil {
+		return ""
+	}
+	return t.chunks[i][leaf%chunk]
+}
+
+func (t leafTable) set(leaf uint32, m dag.Member) leafTable {
+	i := int(leaf / chunk)
+	chunks := make([][]dag.Member, max(len(t.chunks), i+1))
+	copy(chunks, t.chunks)
+	c := make([]dag.Member, chunk)
+	copy(c, chunks[i])
+	c[leaf%chunk] = m
+	chunks[i] = c
+	return leafTable{chunks}
+}
+
+// with returns the table of a commit's child.
+func (t leafTable) with(c *commit) leafTable {
+	for _, m := range c.Removed {
+		t = t.set(leafOf(m), "")
+	}
+	for _, m := range c.Left {
+		t = t.set(leafOf(m), "")
+	}
+	for _, m := range c.Added {
+		t = t.set(leafOf(m), m)
+	}
+	return t
+}
+
+func (t leafTable) has(m dag.Member) bool { return t.get(leafOf(m)) == m }
+
+// all returns the members in the order of their leaves.
+func (t leafTable) all() []dag.Member {
+	var out []dag.Member
+	for _, c := range t.chunks {
+		for _, m := range c {
+			if m != "" {
+				out = append(out, m)
+			}
+		}
+	}
+	return out
+}
+
+// find returns the incarnation of a signature key, "" if it is no member.
+func (t leafTable) find(key string) dag.Member {
+	for _, c := range t.chunks {
+		for _, m := range c {
+			if m != "" && keyOf(m) == key {
+				return m
+			}
+		}
+	}
+	return ""
+}

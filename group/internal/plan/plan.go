@@ -1,0 +1,317 @@
+// Package plan computes merge plans (design, section 5.5): what the losing
+// branches of a group did that the head lacks. It is a pure function of the
+// history, so that all members who have seen the same commits plan the same.
+package plan
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+	"strings"
+)
+
+// Commit is one commit as plans see it. Ids are opaque; members are named by
+// signature key and by incarnation.
+type Commit struct {
+	ID, Parent string
+	Number     uint64
+	Author     string // key
+	Added      []Who
+	Removed    []Who
+	Left       []Who // removed by their own proposal
+	Update     bool  // refreshes the author's keys and does nothing else
+	Supersedes []string
+	Settled    bool // final and without open work: no plan looks at it again
+}
+
+// Who is one incarnation of a key.
+type Who struct {
+	Key         string
+	Incarnation string
+	AddedBy     string // commit
+}
+
+// History is what a member has seen.
+type History struct {
+	Commits map[string]*Commit
+	Head    string
+	Members map[string]Who // of the head, by key
+}
+
+// Op is an operation of a losing branch that is open on the head.
+type Op struct {
+	Who    Who
+	Author string // key of who did it there
+	At     string // the losing commit
+}
+
+// Plan is what the head lacks. All lists are sorted by key, then commit.
+type Plan struct {
+	Removes    []Op
+	Adds       []Op     // each waits for a fresh KeyPackage of its key
+	Updates    []string // keys of members that must refresh their own keys again
+	Approval   []Op     // open, but their authors are not on the head: for a person to decide
+	Supersedes []string // tips of the losing branches
+}
+
+// Empty reports whether nothing is left to do.
+func (p *Plan) Empty() bool { return len(p.Removes)+len(p.Adds)+len(p.Updates) == 0 }
+
+// view adds to a history what every rule asks for.
+type view struct {
+	History
+	chain  map[string]bool // commits at or above the head, down to the oldest fork
+	losing []*Commit       // sorted by number, then id
+}
+
+// Make computes the plan.
+func Make(h History) *Plan {
+	v := newView(h)
+	p := &Plan{}
+	updates := map[string]bool{}
+	for _, c := range v.losing {
+		for _, w := range c.Removed {
+			v.remove(p, c, w)
+		}
+		for _, w := range c.Added {
+			v.add(p, c, w)
+		}
+		if c.Update && v.updateOpen(c) {
+			updates[c.Author] = true
+		}
+	}
+	for k := range updates {
+		p.Updates = append(p.Updates, k)
+	}
+	slices.Sort(p.Updates)
+	p.Removes, p.Adds = unique(p.Removes), unique(p.Adds)
+	p.Approval = slices.DeleteFunc(unique(p.Approval), func(o Op) bool { return has(p.Removes, o) || has(p.Adds, o) })
+	p.Supersedes = v.tips()
+	return p
+}
+
+func newView(h History) *view {
+	v := &view{History: h, chain: map[string]bool{}}
+	for id := h.Head; id != ""; {
+		v.chain[id] = true
+		c := h.Commits[id]
+		if c == nil {
+			break
+		}
+		id = c.Parent
+	}
+	for id, c := range h.Commits {
+		if !v.chain[id] && !c.Settled {
+			v.losing = append(v.losing, c)
+		}
+	}
+	slices.SortFunc(v.losing, func(a, b *Commit) int {
+		if a.Number != b.Number {
+			if a.Number < b.Number {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	return v
+}
+
+// above reports whether a is b or an ancestor of b.
+func (v *view) above(a, b string) bool {
+	for id := b; id != ""; {
+		if id == a {
+			return true
+		}
+		c := v.Commits[id]
+		if c == nil {
+			return false
+		}
+		id = c.Parent
+	}
+	return false
+}
+
+// fork returns the number of the deepest epoch that c shares with the head.
+func (v *view) fork(c *Commit) uint64 {
+	for c != nil && !v.chain[c.ID] {
+		if v.chain[c.Parent] && v.Commits[c.Parent] == nil {
+			return c.Number - 1
+		}
+		c = v.Commits[c.Parent]
+	}
+	if c == nil {
+		return 0
+	}
+	return c.Number
+}
+
+// since calls f for the commits of the head's chain below an epoch's number,
+// youngest first, until f returns false.
+func (v *view) since(number uint64, f func(*Commit) bool) {
+	for c := v.Commits[v.Head]; c != nil && c.Number > number; c = v.Commits[c.Parent] {
+		if !f(c) {
+			return
+		}
+	}
+}
+
+// remove: open while its target is on the head, whatever a merge claims, and
+// stronger than a concurrent add of the same key.
+func (v *view) remove(p *Plan, c *Commit, w Who) {
+	now, ok := v.Members[w.Key]
+	if !ok || v.readdedBelow(c, w.Key) {
+		return
+	}
+	if now.Incarnation != w.Incarnation && (v.knew(c, now.AddedBy) || v.goneOnChain(c, w)) {
+		return
+	}
+	op := Op{Who: now, Author: c.Author, At: c.ID}
+	if _, ok := v.Members[c.Author]; ok {
+		p.Removes = append(p.Removes, op)
+	} else {
+		p.Approval = append(p.Approval, op)
+	}
+}
+
+// readdedBelow reports whether the losing branch itself took the key back.
+func (v *view) readdedBelow(c *Commit, key string) bool {
+	return slices.ContainsFunc(v.losing, func(d *Commit) bool {
+		return d != c && v.above(c.ID, d.ID) && hasKey(d.Added, key)
+	})
+}
+
+// knew reports whether the commit that added the present incarnation came
+// after one that took the losing commit into account.
+func (v *view) knew(c *Commit, added string) bool {
+	found := false
+	v.since(v.fork(c), func(d *Commit) bool {
+		if v.above(d.ID, added) && slices.ContainsFunc(d.Supersedes, func(t string) bool { return v.above(c.ID, t) }) {
+			found = true
+		}
+		return !found
+	})
+	return found
+}
+
+// goneOnChain reports whether the head's own chain removed that incarnation,
+// so that whoever added the key anew knew it.
+func (v *view) goneOnChain(c *Commit, w Who) bool {
+	found := false
+	v.since(v.fork(c), func(d *Commit) bool {
+		for _, r := range append(slices.Clone(d.Removed), d.Left...) {
+			found = found || r.Incarnation == w.Incarnation
+		}
+		return !found
+	})
+	return found
+}
+
+// add: open while the key is not on the head and nobody removed it, on either
+// side, other than before the add itself.
+func (v *view) add(p *Plan, c *Commit, w Who) {
+	if _, ok := v.Members[w.Key]; ok {
+		return
+	}
+	for _, d := range v.losing {
+		if hasKey(d.Removed, w.Key) || hasKey(d.Left, w.Key) {
+			if d.ID == c.ID || !v.above(d.ID, c.ID) {
+				return
+			}
+		}
+	}
+	removed := false
+	v.since(v.fork(c), func(d *Commit) bool {
+		removed = hasKey(d.Removed, w.Key) || hasKey(d.Left, w.Key)
+		return !removed
+	})
+	if removed {
+		return
+	}
+	op := Op{Who: w, Author: c.Author, At: c.ID}
+	if _, ok := v.Members[c.Author]; ok {
+		p.Adds = append(p.Adds, op)
+	} else {
+		p.Approval = append(p.Approval, op)
+	}
+}
+
+// updateOpen: the author is on the head and has not committed there since the
+// fork; any commit of its own refreshes its keys.
+func (v *view) updateOpen(c *Commit) bool {
+	if _, ok := v.Members[c.Author]; !ok {
+		return false
+	}
+	open := true
+	v.since(v.fork(c), func(d *Commit) bool {
+		open = d.Author != c.Author
+		return open
+	})
+	return open
+}
+
+// tips returns the losing commits without losing children that no commit of
+// the head's chain supersedes.
+func (v *view) tips() []string {
+	parents, covered := map[string]bool{}, map[string]bool{}
+	for _, c := range v.losing {
+		parents[c.Parent] = true
+	}
+	v.since(0, func(d *Commit) bool {
+		for _, t := range d.Supersedes {
+			covered[t] = true
+		}
+		return true
+	})
+	var out []string
+	for _, c := range v.losing {
+		if !parents[c.ID] && !covered[c.ID] {
+			out = append(out, c.ID)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// unique sorts operations and keeps one for each key.
+func unique(ops []Op) []Op {
+	slices.SortFunc(ops, func(a, b Op) int {
+		if n := strings.Compare(a.Who.Key, b.Who.Key); n != 0 {
+			return n
+		}
+		return strings.Compare(a.At, b.At)
+	})
+	return slices.CompactFunc(ops, func(a, b Op) bool { return a.Who.Key == b.Who.Key })
+}
+
+func has(ops []Op, o Op) bool {
+	return slices.ContainsFunc(ops, func(x Op) bool { return x.Who.Key == o.Who.Key })
+}
+
+func hasKey(ws []Who, key string) bool {
+	return slices.ContainsFunc(ws, func(w Who) bool { return w.Key == key })
+}
+
+// Rank orders the candidates of shared work by a hash that nobody can choose
+// in advance, and returns the place of self, -1 if it is no candidate.
+func Rank(work []byte, candidates []uint32, self uint32) int {
+	mine, rank, found := weight(work, self), 0, false
+	for _, leaf := range candidates {
+		if leaf == self {
+			found = true
+			continue
+		}
+		if w := weight(work, leaf); strings.Compare(w, mine) < 0 {
+			rank++
+		}
+	}
+	if !found {
+		return -1
+	}
+	return rank
+}
+
+func weight(work []byte, leaf uint32) string {
+	sum := sha256.Sum256(binary.BigEndian.AppendUint32(slices.Clone(work), leaf))
+	return string(sum[:])
+}

@@ -1,0 +1,349 @@
+package group
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/dmlsd/dmls/dag"
+	"github.com/dmlsd/dmls/frame"
+	"github.com/dmlsd/dmls/mls"
+)
+
+// loader collects the records of one group and puts the state together again.
+type loader struct {
+	*Group
+	state  stateRecord
+	rows   []tableRow
+	nodes  map[string][]byte
+	epochs map[string]map[string][]byte // by CID text, then by relative key
+}
+
+// Load restores a group from its records, in any order.
+func Load(c Config, id Identity, gid string, records iter.Seq2[Op, error]) (*Group, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	l := &loader{Group: newGroup(c, id), nodes: map[string][]byte{}, epochs: map[string]map[string][]byte{}}
+	var err error
+	if l.gid, err = hex.DecodeString(gid); err != nil {
+		return nil, fmt.Errorf("%w: group id %q", ErrRecords, gid)
+	}
+	for op, err := range records {
+		if err != nil {
+			return nil, fmt.Errorf("group: load: %w", err)
+		}
+		if err := l.read(strings.TrimPrefix(op.Key, Prefix(gid)), op.Value); err != nil {
+			return nil, err
+		}
+	}
+	if l.state.Self == nil || len(l.gossipKey) != 32 {
+		return nil, fmt.Errorf("%w: no state record for group %s", ErrRecords, gid)
+	}
+	if err := l.restore(); err != nil {
+		return nil, err
+	}
+	return l.Group, nil
+}
+
+func (l *loader) read(key string, value []byte) error {
+	kind, rest, _ := strings.Cut(key, "/")
+	switch kind {
+	case "state":
+		if err := json.Unmarshal(value, &l.state); err != nil {
+			return fmt.Errorf("%w: state: %w", ErrRecords, err)
+		}
+	case "gossip":
+		l.gossipKey = slices.Clone(value)
+	case "base":
+		return l.readRow(value)
+	case "name":
+		k, err := hex.DecodeString(rest)
+		if err != nil {
+			return fmt.Errorf("%w: name %q", ErrRecords, rest)
+		}
+		l.names[string(k)] = string(value)
+	case "n":
+		k, err := hex.DecodeString(rest)
+		if err != nil {
+			return fmt.Errorf("%w: tree node %q", ErrRecords, rest)
+		}
+		l.nodes[string(k)] = slices.Clone(value)
+	case "e":
+		id, name, _ := strings.Cut(rest, "/")
+		if l.epochs[id] == nil {
+			l.epochs[id] = map[string][]byte{}
+		}
+		l.epochs[id][name] = slices.Clone(value)
+	case "offer":
+		return l.readOffer(value)
+	case "rejoin":
+		r, err := parseRejoin(value)
+		l.rejoin = r
+		return err
+	case "w":
+		m, err := parsePending(value)
+		l.pending = append(l.pending, m)
+		return err
+	case "c", "f", "u":
+		return l.readFrame(kind, rest, value)
+	}
+	return nil // events and blocks are read by others
+}
+
+func (l *loader) readRow(value []byte) error {
+	r := cursor{b: value}
+	r.u32()
+	m, err := parseIncarnation(r.bytes())
+	if err != nil {
+		return fmt.Errorf("%w: base: %w", ErrRecords, err)
+	}
+	row := tableRow{Member: m, Next: r.u64()}
+	if row.Prev, err = cid.Cast(r.bytes()); err != nil || r.done() != nil {
+		return fmt.Errorf("%w: base row", ErrRecords)
+	}
+	l.rows = append(l.rows, row)
+	return nil
+}
+
+func (l *loader) readOffer(value []byte) error {
+	r := &cursor{b: value}
+	r.u8()
+	o, err := parseOffer(r)
+	if err != nil {
+		return fmt.Errorf("%w: offer: %w", ErrRecords, err)
+	}
+	kp, err := mls.ParseKeyPackage(o.KeyPackage)
+	if err != nil {
+		return fmt.Errorf("%w: offer: %w", ErrRecords, err)
+	}
+	o.ref = kp.Ref()
+	l.offers[keyOf(o.Joiner)] = o
+	return nil
+}
+
+func (l *loader) readFrame(kind, rest string, value []byte) error {
+	c, err := cid.Decode(rest)
+	if err != nil {
+		return fmt.Errorf("%w: %s/%s", ErrRecords, kind, rest)
+	}
+	switch kind {
+	case "u":
+		l.unsent[c] = struct{}{}
+	case "c":
+		v, err := parseCommit(idOf(c), value)
+		if err != nil {
+			return err
+		}
+		l.commits[v.ID] = v
+		if v.Gone {
+			l.exits = append(l.exits, v)
+		}
+	case "f":
+		m, err := parseMeta(value)
+		if err != nil {
+			return err
+		}
+		l.frames[c] = m
+	}
+	return nil
+}
+
+// restore rebuilds what is derived: epochs over shared trees, the graph by
+// adding its frames again, tips, delivered messages.
+func (l *loader) restore() error {
+	st := l.state
+	if err := l.counters(st); err != nil {
+		return err
+	}
+	trees := mls.NewTreeLoader(suite, func(hash []byte) ([]byte, error) {
+		if b, ok := l.nodes[string(hash)]; ok {
+			return b, nil
+		}
+		return nil, fmt.Errorf("%w: a tree node is missing", ErrRecords)
+	})
+	loaded := map[dag.ID]*epoch{}
+	for _, name := range sortedKeys(l.epochs) {
+		e, err := l.loadEpoch(name, trees)
+		if err != nil {
+			return err
+		}
+		loaded[e.id] = e
+	}
+	base := loaded[dag.ID(st.Base)]
+	if base == nil {
+		if st.State == left || st.State == removed {
+			l.restoreGone(st)
+			return nil
+		}
+		return fmt.Errorf("%w: the base epoch is missing", ErrRecords)
+	}
+	slices.SortFunc(l.rows, func(a, b tableRow) int { return int(int64(leafOf(a.Member)) - int64(leafOf(b.Member))) })
+	l.begin(base.id, base.mls, l.rows)
+	l.root, l.floor = dag.ID(st.Root), st.Floor
+	base.leaves = l.Group.epochs[base.id].leaves
+	l.Group.epochs = loaded
+	if err := l.replay(); err != nil {
+		return err
+	}
+	l.head = l.graph.Head()
+	for l.head != "" && l.Group.epochs[l.head] == nil {
+		l.head = l.graph.Parent(l.head)
+	}
+	l.derive()
+	return nil
+}
+
+func (l *loader) counters(st stateRecord) error {
+	var err error
+	l.info = groupInfo{Policy: policyOpen, Name: st.Name}
+	l.generation, l.cursor, l.settled, l.next = st.Generation, st.Cursor, st.Settled, st.Next
+	l.self, l.leaveIn, l.Group.state = dag.Member(st.Self), dag.ID(st.LeaveIn), st.State
+	if l.prev, err = cid.Decode(st.Prev); err != nil {
+		return fmt.Errorf("%w: state: %w", ErrRecords, err)
+	}
+	if st.GoneAt != 0 {
+		l.goneAt = time.UnixMilli(st.GoneAt)
+	}
+	inviter, err := hex.DecodeString(st.Inviter)
+	if err != nil {
+		return fmt.Errorf("%w: state: %w", ErrRecords, err)
+	}
+	l.inviter = string(inviter)
+	for at, mark := range st.Forks {
+		k, err := hex.DecodeString(at)
+		if err != nil {
+			return fmt.Errorf("%w: state: %w", ErrRecords, err)
+		}
+		l.forks[dag.ID(k)] = mark
+	}
+	return nil
+}
+
+func (l *loader) loadEpoch(name string, trees *mls.TreeLoader) (*epoch, error) {
+	c, err := cid.Decode(name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: epoch %q", ErrRecords, name)
+	}
+	records := l.epochs[name]
+	var born int64
+	if err := json.Unmarshal(records["born"], &born); err != nil {
+		return nil, fmt.Errorf("%w: epoch %s: %w", ErrRecords, name, err)
+	}
+	_, old := records["old"]
+	delete(records, "born")
+	delete(records, "old")
+	e, err := mls.LoadEpoch(records, trees)
+	if err != nil {
+		return nil, fmt.Errorf("%w: epoch %s: %w", ErrRecords, name, err)
+	}
+	e.Tree().WalkNew(l.retainNode, func(_, _ []byte) {})
+	return &epoch{id: idOf(c), mls: e, seen: map[string]struct{}{}, born: time.UnixMilli(born), old: old}, nil
+}
+
+// restoreGone restores a group whose secrets were wiped: only its log is left.
+func (l *loader) restoreGone(st stateRecord) {
+	l.root, l.head, l.floor, l.base = dag.ID(st.Root), dag.ID(st.Base), st.Floor, l.rows
+	l.gossip = frame.NewGossip(l.gossipKey, l.generation)
+	l.graph = newGraph(l.head, st.Number, l.rows)
+	l.derive()
+}
+
+// newGraph begins fork choice at a base.
+func newGraph(id dag.ID, number uint64, rows []tableRow) *dag.Graph {
+	voters := make([]dag.Voter, len(rows))
+	for i, r := range rows {
+		voters[i] = dag.Voter{Member: r.Member, Leaf: leafOf(r.Member)}
+	}
+	return dag.New(dag.Support{}, dag.Vertex{ID: id}, number, voters)
+}
+
+// replay adds the commits and frames below the base to the graph, parents
+// first, in the order in which they settled.
+func (l *loader) replay() error {
+	order := sorted(l.frames)
+	slices.SortStableFunc(order, func(a, b cid.Cid) int { return int(int64(l.frames[a].N) - int64(l.frames[b].N)) })
+	for _, c := range order {
+		m := l.frames[c]
+		if m.Said != "" {
+			l.graph.Settled(m.Said, m.Links.Seq, idOf(m.Links.Parent))
+		}
+		if m.Status != opened || !l.graph.Has(idOf(m.Links.Parent)) {
+			continue
+		}
+		if v := l.commits[idOf(c)]; v != nil && m.Type == typeCommit {
+			if err := l.replayCommit(v, m); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, err := l.graph.AddStand(dag.Stand{ID: idOf(c), Author: m.Author, Seq: m.Links.Seq,
+			At: idOf(m.Links.Parent), Confirms: linkID(m.Links.Confirms)}); err != nil {
+			return fmt.Errorf("%w: %w", ErrRecords, err)
+		}
+	}
+	return nil
+}
+
+func (l *loader) replayCommit(v *commit, m *meta) error {
+	if v.Erased {
+		return nil // beside a base that was retired
+	}
+	if _, err := l.graph.AddVertex(v.vertex()); err != nil {
+		return fmt.Errorf("%w: %w", ErrRecords, err)
+	}
+	p := l.Group.epochs[v.Parent]
+	if p == nil {
+		return nil
+	}
+	p.seen[string(m.Content)] = struct{}{}
+	if e := l.Group.epochs[v.ID]; e != nil {
+		e.leaves = p.leaves.with(v)
+	}
+	return nil
+}
+
+// derive fills what follows from the frames.
+func (l *loader) derive() {
+	l.seed()
+	l.relink()
+	for _, m := range l.frames {
+		if m.Author != "" && m.Type == typeApplication && m.Status == opened {
+			l.messages[keyOf(m.Author)+string(m.Message[:])] = struct{}{}
+		}
+	}
+	for _, e := range l.oldEpochs() {
+		e.leaves = l.oldLeaves(e)
+	}
+}
+
+// oldLeaves rebuilds the table of an epoch of an incarnation that was given
+// up from its tree and from the frames that were opened in it.
+func (g *Group) oldLeaves(e *epoch) leafTable {
+	var t leafTable
+	for leaf, node := range e.mls.Tree().Leaves() {
+		t = t.set(uint32(leaf), incarnation(uint32(leaf), node.SignatureKey, cidOf(e.id)))
+	}
+	for _, c := range sorted(g.frames) {
+		m := g.frames[c]
+		if m.Author != "" && t.get(leafOf(m.Author)) != "" && keyOf(t.get(leafOf(m.Author))) == keyOf(m.Author) {
+			t = t.set(leafOf(m.Author), m.Author)
+		}
+	}
+	return t
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,62 @@
+package group
+
+import (
+	"slices"
+
+	"github.com/ipfs/go-cid"
+)
+
+// park keeps a block until what it waits for is settled. When the memory or
+// the peer's share is used up, the peer's own block is dropped and not
+// refused: sync asks for it again.
+func (s *step) park(c cid.Cid, block []byte, from string, missing ...cid.Cid) Result {
+	r := Result{CID: c, Verdict: Buffered, Missing: missing}
+	if p, ok := s.waiting[c]; ok { // stepped again, waits for something else now
+		p.missing = missing
+	} else {
+		if s.peerParked[from] >= s.cfg.MaxParkedPeer || s.parkedSize+len(block) > s.cfg.MaxParked {
+			return r
+		}
+		s.waiting[c] = &parked{block: slices.Clone(block), from: from, missing: missing}
+		s.peerParked[from]++
+		s.parkedSize += len(block)
+	}
+	for _, m := range missing {
+		if !slices.Contains(s.waiters[m], c) {
+			s.waiters[m] = append(s.waiters[m], c)
+		}
+	}
+	return r
+}
+
+// unpark forgets that a block waits.
+func (g *Group) unpark(c cid.Cid) {
+	p, ok := g.waiting[c]
+	if !ok {
+		return
+	}
+	delete(g.waiting, c)
+	g.parkedSize -= len(p.block)
+	if g.peerParked[p.from]--; g.peerParked[p.from] == 0 {
+		delete(g.peerParked, p.from)
+	}
+	for _, m := range p.missing {
+		g.waiters[m] = slices.DeleteFunc(g.waiters[m], func(w cid.Cid) bool { return w == c })
+		if len(g.waiters[m]) == 0 {
+			delete(g.waiters, m)
+		}
+	}
+}
+
+// Wants returns the blocks that parked frames wait for and that are not here,
+// sorted.
+func (g *Group) Wants() []cid.Cid {
+	var out []cid.Cid
+	for c := range g.waiters {
+		if _, here := g.waiting[c]; !here && !g.Has(c) {
+			out = append(out, c)
+		}
+	}
+	slices.SortFunc(out, compareCID)
+	return out
+}

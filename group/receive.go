@@ -1,0 +1,365 @@
+package group
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/dmlsd/dmls/dag"
+	"github.com/dmlsd/dmls/frame"
+	"github.com/dmlsd/dmls/mls"
+)
+
+// arrival is a block on its way through Step: sealed, opened, parsed.
+type arrival struct {
+	cid    cid.Cid
+	block  []byte
+	from   string
+	frame  *frame.Frame
+	header frame.Header
+}
+
+// receive takes blocks in, then those that had waited for them, iteratively.
+// The number of results equals the number of blocks.
+func (s *step) receive(in Receive) error {
+	for _, b := range in.Blocks {
+		r, err := s.take(b, in.From)
+		if err != nil {
+			return err
+		}
+		s.out.Results = append(s.out.Results, r)
+		if err := s.wakeParked(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wakeParked steps frames whose wait has ended. Each frame leaves the parking
+// lot for good or waits for something that is not settled, so the loop ends.
+func (s *step) wakeParked() error {
+	for len(s.ready) > 0 {
+		c := s.ready[0]
+		s.ready = s.ready[1:]
+		p, ok := s.waiting[c]
+		if !ok {
+			continue
+		}
+		a, err := s.parse(p.block, p.from)
+		if err != nil {
+			return fmt.Errorf("%w: a parked frame does not parse: %w", ErrInternal, err)
+		}
+		r, err := s.try(a)
+		if err != nil {
+			return err
+		}
+		if r.Verdict != Buffered {
+			s.unpark(c)
+		}
+	}
+	return nil
+}
+
+// take is the door: what is known already, what does not open, what does not
+// parse.
+func (s *step) take(block []byte, from string) (Result, error) {
+	c := frame.CIDOf(block)
+	if s.Has(c) {
+		return Result{CID: c, Verdict: Duplicate}, nil
+	}
+	if why, ok := s.rejected[c]; ok {
+		return Result{CID: c, Verdict: Rejected, Reason: why}, nil
+	}
+	if p, ok := s.waiting[c]; ok {
+		return Result{CID: c, Verdict: Buffered, Missing: p.missing}, nil
+	}
+	a, err := s.parse(block, from)
+	if err != nil {
+		return s.reject(c, err), nil
+	}
+	return s.try(a)
+}
+
+func (s *step) parse(block []byte, from string) (arrival, error) {
+	plain, c, err := s.gossip.Open(block)
+	if err != nil {
+		return arrival{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	f, err := frame.Parse(plain)
+	if err != nil {
+		return arrival{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	a := arrival{cid: c, block: block, from: from, frame: f, header: f.Header()}
+	if !bytes.Equal(a.header.GroupID, s.gid) {
+		return arrival{}, ErrWrongGroup
+	}
+	return a, nil
+}
+
+// try opens a frame if its parent is open and its predecessor settled, settles
+// it unread if this device can never open it, and parks it otherwise.
+func (s *step) try(a arrival) (Result, error) {
+	l := a.header.Links
+	e := s.epochs[idOf(l.Parent)]
+	if e == nil {
+		if s.neverOpens(a.header) {
+			return s.settleUnread(a, unread, Stale, ErrErased), nil
+		}
+		return s.park(a.cid, a.block, a.from, l.Parent), nil
+	}
+	if a.header.Epoch != e.mls.Number() || !bytes.Equal(a.frame.DMLSEpoch, e.mls.ID()) {
+		return s.reject(a.cid, ErrWrongEpoch), nil
+	}
+	if !s.isSettled(l.Prev) {
+		return s.park(a.cid, a.block, a.from, l.Prev), nil
+	}
+	return s.openFrame(a, e)
+}
+
+// neverOpens reports whether the readable links show that this device cannot
+// open the frame: its epoch lies above or beside our base or was erased. An
+// epoch of a smaller number than the base cannot be the base or below it; one
+// of a larger number is beside it if its creating commit was settled and did
+// not become an epoch here. The answer follows from held blocks, never from
+// the order in which they came.
+func (g *Group) neverOpens(h frame.Header) bool {
+	if h.Epoch < g.floor {
+		return true
+	}
+	p, ok := g.frames[h.Links.Parent]
+	if ok {
+		return p.Status != seeded || p.Type != typeCommit
+	}
+	_, ok = g.rejected[h.Links.Parent]
+	return ok
+}
+
+func (s *step) settleUnread(a arrival, st status, v Verdict, why error) Result {
+	h := a.header
+	m := &meta{Status: st, Type: h.ContentType, Epoch: h.Epoch, Links: h.Links, Said: s.presume(h.Links)}
+	s.settle(a.cid, m, a.block)
+	if m.Said != "" {
+		s.graph.Settled(m.Said, h.Links.Seq, idOf(h.Links.Parent))
+	}
+	return Result{CID: a.cid, Verdict: v, Reason: why}
+}
+
+// presume names the sender of an unread frame by the chain that it continues.
+// It may be a lie by a member; believing it only delays what is final here.
+func (g *Group) presume(l frame.Links) dag.Member {
+	p, ok := g.frames[l.Prev]
+	if !ok || p.Links.Seq+1 != l.Seq {
+		return ""
+	}
+	if p.Author != "" {
+		return p.Author
+	}
+	return p.Said
+}
+
+// openFrame opens the frame staged, so that a refusal leaves nothing behind,
+// and takes it up.
+func (s *step) openFrame(a arrival, e *epoch) (Result, error) {
+	msg, err := mls.ParsePrivateMessage(a.frame.Message)
+	if err != nil {
+		return s.reject(a.cid, fmt.Errorf("%w: %w", ErrMalformed, err)), nil
+	}
+	o, err := e.mls.Open(msg, mls.OpenOptions{
+		Env:   mlsEnv(s.env),
+		Check: func(o *mls.Opened) error { return s.check(a.header, e, o) },
+	})
+	if err != nil {
+		return s.refused(a, e, err), nil
+	}
+	switch {
+	case o.Commit != nil && e.old:
+		// The branch of an incarnation that we gave up: its commits are not ours
+		// to follow, its messages still are.
+		return s.settleUnread(a, unread, Stale, ErrErased), nil
+	case o.Commit != nil:
+		return s.takeCommit(a, e, o)
+	case o.Proposal != nil:
+		return s.takeProposal(a, e, o)
+	}
+	return s.takeApplication(a, e, o)
+}
+
+// refused maps an error of Epoch.Open to a verdict. The epoch is unchanged.
+func (s *step) refused(a arrival, e *epoch, err error) Result {
+	switch {
+	case errors.Is(err, errNotYet), errors.Is(err, mls.ErrUnknownProposal):
+		var missing []cid.Cid
+		for _, c := range a.header.Links.After {
+			if !s.isSettled(c) {
+				missing = append(missing, c)
+			}
+		}
+		if len(missing) > 0 {
+			return s.park(a.cid, a.block, a.from, missing...)
+		}
+		return s.reject(a.cid, err)
+	case errors.Is(err, mls.ErrUnopenable):
+		s.emit(Event{Kind: KindUnopenable, CID: a.cid.String(), Epoch: a.header.Epoch, Head: text(e.id),
+			Why: "its signature is good, but its path does not open on this device"})
+		return s.settleUnread(a, unopenable, Unopenable, err)
+	case errors.Is(err, mls.ErrSpent):
+		return s.settleUnread(a, spent, Spent, ErrSpentKey)
+	case errors.Is(err, ErrRepeated), errors.Is(err, ErrLinks), errors.Is(err, ErrForbidden), errors.Is(err, ErrMalformed):
+		return s.reject(a.cid, err)
+	}
+	return s.reject(a.cid, fmt.Errorf("%w: %w", ErrForged, err))
+}
+
+// check runs when the frame's signature was verified, before its path is
+// opened and before any PPRF work: outsiders and repeats cost no more.
+func (s *step) check(h frame.Header, e *epoch, o *mls.Opened) error {
+	author := e.leaves.get(uint32(o.Sender))
+	if author == "" {
+		return fmt.Errorf("%w: sender at leaf %d", ErrLinks, o.Sender)
+	}
+	if h.Links.Generation != o.Generation {
+		return fmt.Errorf("%w: generation %d, signed as %d", ErrLinks, o.Generation, h.Links.Generation)
+	}
+	if err := s.checkChain(author, h.Links); err != nil {
+		return err
+	}
+	switch {
+	case o.Commit != nil:
+		if _, ok := e.seen[string(o.ContentHash)]; ok {
+			return ErrRepeated
+		}
+		return authorize(e, o)
+	case o.Proposal != nil:
+		return authorizeLeave(o)
+	}
+	_, err := parseAppData(o.Data)
+	return err
+}
+
+// checkChain verifies seq and prev against the sender's chain. What settled
+// unread has no proven author; its links are readable and must fit.
+func (s *step) checkChain(author dag.Member, l frame.Links) error {
+	if l.Seq == 0 {
+		if idOf(l.Prev) != addedBy(author) {
+			return fmt.Errorf("%w: a first frame must follow the commit that added its sender", ErrLinks)
+		}
+		return nil
+	}
+	p, ok := s.frames[l.Prev]
+	if !ok {
+		if _, refused := s.rejected[l.Prev]; refused {
+			return nil
+		}
+		return fmt.Errorf("%w: no frame before seq %d", ErrLinks, l.Seq)
+	}
+	if p.Author != "" && p.Author != author {
+		return fmt.Errorf("%w: the predecessor is another sender's", ErrLinks)
+	}
+	if p.Links.Seq+1 != l.Seq {
+		return fmt.Errorf("%w: seq %d after %d", ErrLinks, l.Seq, p.Links.Seq)
+	}
+	return nil
+}
+
+// standAt tells fork choice where the sender stands now.
+func (s *step) standAt(c cid.Cid, author dag.Member, h frame.Header) error {
+	change, err := s.graph.AddStand(dag.Stand{
+		ID: idOf(c), Author: author, Seq: h.Links.Seq, At: idOf(h.Links.Parent), Confirms: linkID(h.Links.Confirms),
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInternal, err)
+	}
+	s.noteEquivocation(c, change)
+	return nil
+}
+
+func (s *step) noteEquivocation(c cid.Cid, change dag.Change) {
+	if change.Equivocator != nil {
+		key := keyOf(*change.Equivocator)
+		s.emit(Event{Kind: KindEquivocation, CID: c.String(), From: hexKey(key), Name: s.names[key],
+			Why: "two different frames with one sequence number; its votes stop counting"})
+	}
+}
+
+func linkID(c cid.Cid) dag.ID {
+	if !c.Defined() {
+		return ""
+	}
+	return idOf(c)
+}
+
+// takeProposal takes up a self-Remove: any member of the epoch may commit it.
+func (s *step) takeProposal(a arrival, e *epoch, o *mls.Opened) (Result, error) {
+	author := e.leaves.get(uint32(o.Sender))
+	if err := s.apply(e, o.Delta); err != nil {
+		return Result{}, err
+	}
+	s.settleOpened(a, author, nil, [16]byte{})
+	if !e.old {
+		if err := s.standAt(a.cid, author, a.header); err != nil {
+			return Result{}, err
+		}
+	}
+	return Result{CID: a.cid, Verdict: Applied}, nil
+}
+
+func (s *step) takeApplication(a arrival, e *epoch, o *mls.Opened) (Result, error) {
+	author := e.leaves.get(uint32(o.Sender))
+	data, err := parseAppData(o.Data)
+	if err != nil {
+		return Result{}, fmt.Errorf("%w: %w", ErrInternal, err) // check passed it
+	}
+	if err := s.apply(e, o.Delta); err != nil {
+		return Result{}, err
+	}
+	s.settleOpened(a, author, nil, data.ID)
+	if !e.old {
+		if err := s.standAt(a.cid, author, a.header); err != nil {
+			return Result{}, err
+		}
+	}
+	if data.Kind == appText {
+		s.arrived(a, author, data)
+	}
+	return Result{CID: a.cid, Verdict: Applied}, nil
+}
+
+func (s *step) settleOpened(a arrival, author dag.Member, content []byte, id [16]byte) {
+	h := a.header
+	s.settle(a.cid, &meta{Status: opened, Type: h.ContentType, Epoch: h.Epoch, Links: h.Links,
+		Author: author, Content: content, Message: id}, a.block)
+	if author != s.self {
+		for _, p := range append(h.Links.After, h.Links.Parent) {
+			s.wasSeen(p)
+		}
+	}
+}
+
+// wasSeen takes an own block, and what it follows, out of the outbox: somebody
+// linked to it.
+func (s *step) wasSeen(c cid.Cid) {
+	for {
+		if _, ok := s.unsent[c]; !ok {
+			return
+		}
+		delete(s.unsent, c)
+		s.del(s.key("u/"+c.String()), Public)
+		m, ok := s.frames[c]
+		if !ok {
+			return
+		}
+		c = m.Links.Prev
+	}
+}
+
+// apply changes the epoch in memory and puts the same change into the batch.
+func (s *step) apply(e *epoch, d mls.Delta) error {
+	records := d.Records()
+	if err := e.mls.Apply(d); err != nil {
+		return fmt.Errorf("%w: %w", ErrInternal, err)
+	}
+	s.writeMLS(s.epochKey(e.id), records)
+	return nil
+}

@@ -1,0 +1,190 @@
+package group
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dmlsd/dmls/dag"
+)
+
+// retain forgets what is final, and what the caps no longer allow to keep
+// (design, section 5.6).
+func (s *step) retain() error {
+	if final := s.graph.Final(); final != "" && final != s.graph.Base() {
+		s.resolveForks(final)
+		if err := s.forget(s.graph.Rebase(final), "final: every member confirmed a later epoch"); err != nil {
+			return err
+		}
+		for _, e := range s.oldEpochs() {
+			s.erase(e, "the branch on which this device was added again is final")
+		}
+	}
+	for len(s.epochs) > s.cfg.MaxEpochs && s.graph.Base() != s.head {
+		if err := s.retire(fmt.Sprintf("more than %d epochs were kept", s.cfg.MaxEpochs)); err != nil {
+			return err
+		}
+	}
+	for s.graph.Base() != s.head {
+		e := s.epochs[s.graph.Base()]
+		if e == nil || s.env.Now.Sub(e.born) < s.cfg.MaxAge {
+			return nil
+		}
+		if err := s.retire(fmt.Sprintf("kept for %v while a member stayed silent", s.cfg.MaxAge)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *step) retire(why string) error {
+	before := s.graph.Base()
+	if err := s.forget(s.graph.Retire(before), why); err != nil {
+		return err
+	}
+	if s.graph.Base() == before {
+		return fmt.Errorf("%w: the oldest epoch does not go", ErrInternal)
+	}
+	return nil
+}
+
+// nextExpiry is when the oldest epoch reaches MaxAge.
+func (s *step) nextExpiry() time.Time {
+	e := s.epochs[s.graph.Base()]
+	if e == nil || e.id == s.head {
+		return time.Time{}
+	}
+	return e.born.Add(s.cfg.MaxAge)
+}
+
+// resolveForks reports the forks above the final epoch with the reason of the
+// choice, while their branches are still here.
+func (s *step) resolveForks(final dag.ID) {
+	for _, f := range s.graph.Forks() {
+		if f.At == final || !s.graph.IsAncestor(f.At, final) {
+			continue
+		}
+		winner := s.toward(f.At, final)
+		var losers []string
+		for _, b := range f.Branches {
+			if b.Child != winner {
+				losers = append(losers, text(b.Child))
+			}
+		}
+		s.emit(Event{Kind: KindForkResolved, Fork: text(f.At), Winner: text(winner), Losers: losers,
+			Epoch: s.graph.Number(f.At), Why: s.why(f.At)})
+		delete(s.forks, f.At)
+	}
+}
+
+// forget erases the secrets of epochs that the graph dropped and moves the
+// base to where the graph has it.
+func (s *step) forget(dropped []dag.ID, why string) error {
+	for _, id := range dropped {
+		if e := s.epochs[id]; e != nil {
+			s.erase(e, why)
+		}
+		if c := s.commits[id]; c != nil {
+			c.Erased = true
+			s.writeCommit(c)
+		}
+		delete(s.forks, id)
+	}
+	s.moveBase()
+	s.settleCommits()
+	s.dirty = true
+	return nil
+}
+
+func (s *step) erase(e *epoch, why string) {
+	number := e.mls.Number()
+	n := s.eraseEpoch(e)
+	s.emit(Event{Kind: KindErased, Head: text(e.id), Epoch: number, Count: n, Why: why})
+}
+
+// moveBase rewrites the rows of the leaves that changed since the old base.
+func (s *step) moveBase() {
+	id := s.graph.Base()
+	s.floor = s.graph.Number(id)
+	old := map[uint32]tableRow{}
+	for _, r := range s.base {
+		old[leafOf(r.Member)] = r
+	}
+	var rows []tableRow
+	for _, v := range s.graph.Members(id) {
+		r, ok := old[v.Leaf]
+		if !ok || r.Member != v.Member {
+			r = tableRow{Member: v.Member, Prev: cidOf(addedBy(v.Member))}
+			s.writeRow(r)
+		}
+		delete(old, v.Leaf)
+		rows = append(rows, r)
+	}
+	for _, leaf := range sortedLeaves(old) {
+		s.del(s.rowKey(leaf), Public)
+	}
+	s.base = rows
+}
+
+func sortedLeaves[V any](m map[uint32]V) []uint32 {
+	out := make([]uint32, 0, len(m))
+	for leaf := range m {
+		out = append(out, leaf)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// settleCommits lets plans pass over losing commits that were erased and have
+// nothing open: everything that is final and carried over.
+func (s *step) settleCommits() {
+	p := s.makePlan()
+	openAt := map[string]bool{}
+	for _, o := range slices.Concat(p.Removes, p.Adds, p.Approval) {
+		openAt[o.At] = true
+	}
+	for _, id := range s.commitIDs() {
+		c := s.commits[id]
+		if !c.Erased || c.Settled || openAt[string(id)] || c.update() && slices.Contains(p.Updates, keyOf(c.Author)) {
+			continue
+		}
+		c.Settled = true
+		s.writeCommit(c)
+	}
+	s.due.plan = nil
+}
+
+func (g *Group) commitIDs() []dag.ID {
+	ids := make([]dag.ID, 0, len(g.commits))
+	for id := range g.commits {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, func(a, b dag.ID) int {
+		x, y := g.commits[a], g.commits[b]
+		if x.Number != y.Number {
+			return int(int64(x.Number) - int64(y.Number))
+		}
+		return strings.Compare(string(a), string(b))
+	})
+	return ids
+}
+
+// wipe erases every epoch of the group on this device. Event log and commits
+// stay: what was said is the user's to keep or to forget.
+func (s *step) wipe(why string) error {
+	ids := make([]dag.ID, 0, len(s.epochs))
+	for id := range s.epochs {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		s.erase(s.epochs[id], why)
+	}
+	if s.rejoin != nil {
+		s.rejoin.keys.Wipe()
+		s.rejoin = nil
+		s.del(s.key("rejoin"), Secret)
+	}
+	return nil
+}

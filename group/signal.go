@@ -1,0 +1,167 @@
+package group
+
+import (
+	"fmt"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/dmlsd/dmls/dag"
+	"github.com/dmlsd/dmls/mls"
+)
+
+// Signals are signed objects outside the frames: they vote for nothing and
+// stand in no DAG. They are sealed with the group's gossip key, so that only
+// members and stranded joiners read them.
+type signalKind uint8
+
+const (
+	signalNotice  signalKind = 1 // a member tells a stranded joiner which branch won
+	signalOffer   signalKind = 2 // the joiner answers with a fresh KeyPackage for that head
+	signalWelcome signalKind = 3 // and is added again
+)
+
+// notice names the head to a member that was added on a losing branch.
+//
+//	struct { opaque joiner<V>; opaque head<V>; opaque signer<V>; opaque signature<V>; } Notice
+type notice struct {
+	Joiner    dag.Member
+	Head      cid.Cid
+	Signer    []byte // signature key
+	Signature []byte
+}
+
+// offer is the joiner's answer. The KeyPackage is bound to that head and what
+// follows it: it is good for no other branch.
+//
+//	struct { opaque joiner<V>; opaque head<V>; opaque key_package<V>; opaque signature<V>; } Offer
+type offer struct {
+	Joiner     dag.Member
+	Head       cid.Cid
+	KeyPackage []byte
+	Signature  []byte
+
+	from   string // the transport's name of who brought it
+	ref    []byte
+	bundle []byte // the Welcome, once a commit of ours added it
+}
+
+const (
+	labelNotice = "DMLSNotice"
+	labelOffer  = "DMLSOffer"
+)
+
+func (n notice) content(gid []byte) []byte {
+	var w buffer
+	w.bytes(gid)
+	w.bytes([]byte(n.Joiner))
+	w.bytes(n.Head.Bytes())
+	w.bytes(n.Signer)
+	return w.b
+}
+
+func (o offer) content(gid []byte) []byte {
+	var w buffer
+	w.bytes(gid)
+	w.bytes([]byte(o.Joiner))
+	w.bytes(o.Head.Bytes())
+	w.bytes(o.KeyPackage)
+	return w.b
+}
+
+func (s *step) signed(label string, content []byte) ([]byte, error) {
+	sig, err := mls.SignWithLabel(suite, s.id.Signer, label, content)
+	if err != nil {
+		return nil, fmt.Errorf("group: %w", err)
+	}
+	return sig, nil
+}
+
+func (n notice) marshal() []byte {
+	var w buffer
+	w.u8(uint8(signalNotice))
+	w.bytes([]byte(n.Joiner))
+	w.bytes(n.Head.Bytes())
+	w.bytes(n.Signer)
+	w.bytes(n.Signature)
+	return w.b
+}
+
+func (o offer) marshal() []byte {
+	var w buffer
+	w.u8(uint8(signalOffer))
+	w.bytes([]byte(o.Joiner))
+	w.bytes(o.Head.Bytes())
+	w.bytes(o.KeyPackage)
+	w.bytes(o.Signature)
+	return w.b
+}
+
+func marshalWelcome(ref, bundle []byte) []byte {
+	var w buffer
+	w.u8(uint8(signalWelcome))
+	w.bytes(ref)
+	w.bytes(bundle)
+	return w.b
+}
+
+// readJoiner reads the two fields with which notice and offer begin.
+func readJoiner(r *cursor) (dag.Member, cid.Cid, error) {
+	m, err := parseIncarnation(r.bytes())
+	if err != nil {
+		return "", cid.Undef, err
+	}
+	head, err := cid.Cast(r.bytes())
+	if err != nil {
+		return "", cid.Undef, fmt.Errorf("%w: head: %w", ErrBadSignal, err)
+	}
+	return m, head, nil
+}
+
+func parseNotice(r *cursor) (notice, error) {
+	m, head, err := readJoiner(r)
+	n := notice{Joiner: m, Head: head, Signer: r.bytes(), Signature: r.bytes()}
+	if err == nil {
+		err = r.done()
+	}
+	return n, err
+}
+
+func parseOffer(r *cursor) (*offer, error) {
+	m, head, err := readJoiner(r)
+	o := &offer{Joiner: m, Head: head, KeyPackage: r.bytes(), Signature: r.bytes()}
+	if err == nil {
+		err = r.done()
+	}
+	return o, err
+}
+
+// hear takes a signal. What is malformed, forged or not for this device is
+// dropped without a trace: nobody is owed an answer.
+func (s *step) hear(in Hear) error {
+	plain, err := s.gossip.OpenSignal(in.Payload)
+	if err != nil {
+		return nil
+	}
+	r := &cursor{b: plain}
+	switch signalKind(r.u8()) {
+	case signalNotice:
+		if n, err := parseNotice(r); err == nil {
+			return s.hearNotice(n)
+		}
+	case signalOffer:
+		if o, err := parseOffer(r); err == nil {
+			o.from = in.From
+			s.hearOffer(o)
+		}
+	case signalWelcome:
+		ref, b := r.bytes(), r.bytes()
+		if r.done() == nil {
+			s.hearWelcome(ref, b)
+		}
+	}
+	return nil
+}
+
+func (s *step) signal(to string, payload []byte) {
+	s.out.Signals = append(s.out.Signals, Signal{To: to, Payload: s.gossip.SealSignal(payload)})
+}

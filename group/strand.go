@@ -1,0 +1,310 @@
+package group
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/dmlsd/dmls/dag"
+	"github.com/dmlsd/dmls/group/internal/plan"
+	"github.com/dmlsd/dmls/mls"
+)
+
+// The members' side.
+
+// planNotices keeps one timer for every add that is open on the head: the
+// inviter speaks at once, the others when no offer has come after a while.
+func (s *step) planNotices() {
+	open := map[string]bool{}
+	for _, a := range s.plans().Adds {
+		key := a.Who.Key
+		open[key] = true
+		if _, ok := s.due.since[key]; !ok {
+			s.due.since[key] = s.env.Now
+		}
+		if _, ok := s.due.notice[key]; ok {
+			continue
+		}
+		wait := 2 * s.cfg.NoticeEvery
+		if a.Author == keyOf(s.self) {
+			wait = 0
+		}
+		s.due.notice[key] = s.env.Now.Add(wait)
+	}
+	for key := range s.due.notice {
+		if !open[key] {
+			delete(s.due.notice, key)
+			delete(s.due.told, key)
+			delete(s.due.since, key)
+		}
+	}
+}
+
+// notices tells stranded joiners which branch won, again and again with
+// growing pauses, until they offer a KeyPackage for this head.
+func (s *step) notices() error {
+	for _, a := range s.plans().Adds {
+		key := a.Who.Key
+		at, ok := s.due.notice[key]
+		if !ok || s.env.Now.Before(at) {
+			continue
+		}
+		s.due.told[key] = min(s.due.told[key]+1, 5)
+		s.due.notice[key] = s.env.Now.Add(s.cfg.NoticeEvery << (s.due.told[key] - 1))
+		if o := s.offers[key]; o != nil && s.bound(o) {
+			continue
+		}
+		n := notice{Joiner: dag.Member(a.Who.Incarnation), Head: cidOf(s.head), Signer: s.id.ID()}
+		sig, err := s.signed(labelNotice, n.content(s.gid))
+		if err != nil {
+			return err
+		}
+		n.Signature = sig
+		s.signal("", n.marshal())
+	}
+	return nil
+}
+
+// hearOffer keeps the KeyPackage of a stranded joiner whose add is open. An
+// offer that was answered is answered again: the Welcome may have been lost.
+func (s *step) hearOffer(o *offer) {
+	key := keyOf(o.Joiner)
+	if s.state != member || mls.VerifyWithLabel(suite, []byte(key), labelOffer, o.content(s.gid), o.Signature) != nil {
+		return
+	}
+	kp, err := mls.ParseKeyPackage(o.KeyPackage)
+	if err != nil || !sameKey(kp.LeafNode.SignatureKey, key) || kp.Verify(s.env.Now) != nil {
+		return
+	}
+	o.ref = kp.Ref()
+	if old := s.offers[key]; old != nil && bytes.Equal(old.ref, o.ref) {
+		old.from = o.from
+		if old.bundle != nil {
+			s.signal(o.from, marshalWelcome(old.ref, old.bundle))
+		}
+		return
+	}
+	open := slices.ContainsFunc(s.plans().Adds, func(a plan.Op) bool { return a.Who.Key == key })
+	if !open || !s.bound(o) {
+		return
+	}
+	s.offers[key] = o
+	s.put(s.offerKey(key), o.marshal(), Public)
+}
+
+func (s *step) offerKey(key string) string { return s.key("offer/" + hexKey(key)) }
+
+// bound reports whether the offer is good for the present head.
+func (g *Group) bound(o *offer) bool { return g.graph.IsAncestor(idOf(o.Head), g.head) }
+
+// readdable: an add of a losing branch is done again when the fork is final or
+// was open for ReaddDelay; before, the choice may flip and strand the joiner
+// a second time.
+func (s *step) readdable(a plan.Op, o *offer) bool {
+	if o.bundle != nil || !s.bound(o) {
+		return false
+	}
+	if !s.graph.Has(dag.ID(a.At)) {
+		return true // the losing branch was erased: the fork is final
+	}
+	since, ok := s.due.since[a.Who.Key]
+	return ok && s.env.Now.Sub(since) >= s.cfg.ReaddDelay
+}
+
+func (s *step) dropOffer(o *offer) {
+	key := keyOf(o.Joiner)
+	if s.offers[key] == o {
+		delete(s.offers, key)
+		s.del(s.offerKey(key), Public)
+	}
+}
+
+// answerOffer sends the Welcome to the joiner and keeps it for repetitions.
+func (s *step) answerOffer(o *offer, bundle []byte) {
+	o.bundle = bundle
+	s.signal(o.from, marshalWelcome(o.ref, bundle))
+}
+
+// The joiner's side.
+
+// hearNotice acts on a notice by the inviter, or by more than a third of the
+// members of the own base (design, section 5.5).
+func (s *step) hearNotice(n notice) error {
+	if n.Joiner != s.self || s.state != member && s.state != stranded || s.epochs[idOf(n.Head)] != nil {
+		return nil
+	}
+	if mls.VerifyWithLabel(suite, n.Signer, labelNotice, n.content(s.gid), n.Signature) != nil {
+		return nil
+	}
+	known := slices.ContainsFunc(s.base, func(r tableRow) bool { return sameKey(n.Signer, keyOf(r.Member)) })
+	if !known || string(n.Signer) == keyOf(s.self) {
+		return nil
+	}
+	if s.notified == nil {
+		s.notified = map[string]bool{}
+	}
+	s.notified[string(n.Signer)] = true
+	if string(n.Signer) != s.inviter && 3*len(s.notified) <= len(s.base) {
+		return nil
+	}
+	if s.state != stranded {
+		s.state, s.dirty = stranded, true
+		key := string(n.Signer)
+		s.emit(Event{Kind: KindStranded, Head: n.Head.String(), From: hexKey(key), Name: s.names[key],
+			Why: "the branch on which this device was added lost; it asks to be added again"})
+	}
+	return s.makeOffer(n)
+}
+
+// makeOffer answers with a fresh KeyPackage for the head that was named. Its
+// private keys are a record of the group until the Welcome comes.
+func (s *step) makeOffer(n notice) error {
+	if s.rejoin != nil && s.rejoin.offer.Head == n.Head {
+		return s.repeatOffer()
+	}
+	kp, err := NewKeyPackage(s.env, s.id)
+	if err != nil {
+		return err
+	}
+	o := &offer{Joiner: s.self, Head: n.Head, KeyPackage: kp.KeyPackage.Marshal(), ref: kp.KeyPackage.Ref()}
+	if o.Signature, err = s.signed(labelOffer, o.content(s.gid)); err != nil {
+		return err
+	}
+	private, err := kp.MarshalBinary()
+	if err != nil {
+		return fmt.Errorf("group: %w", err)
+	}
+	if s.rejoin != nil {
+		s.rejoin.keys.Wipe()
+	}
+	s.rejoin = &rejoin{offer: o, keys: kp}
+	var w buffer
+	w.bytes(o.marshal())
+	w.bytes(private)
+	s.put(s.key("rejoin"), w.b, Secret)
+	s.due.offer = s.env.Now
+	return s.repeatOffer()
+}
+
+// rejoin is a stranded joiner's pending offer with its private keys.
+type rejoin struct {
+	offer *offer
+	keys  *mls.KeyPackageBundle
+}
+
+func parseRejoin(b []byte) (*rejoin, error) {
+	r := &cursor{b: b}
+	o, private := r.bytes(), r.bytes()
+	if err := r.done(); err != nil {
+		return nil, fmt.Errorf("%w: rejoin: %w", ErrRecords, err)
+	}
+	or := &cursor{b: o}
+	or.u8()
+	of, err := parseOffer(or)
+	if err != nil {
+		return nil, fmt.Errorf("%w: rejoin: %w", ErrRecords, err)
+	}
+	keys, err := mls.ParseKeyPackageBundle(private)
+	if err != nil {
+		return nil, fmt.Errorf("%w: rejoin: %w", ErrRecords, err)
+	}
+	of.ref = keys.KeyPackage.Ref()
+	return &rejoin{offer: of, keys: keys}, nil
+}
+
+func (s *step) repeatOffer() error {
+	if s.state != stranded || s.rejoin == nil || s.env.Now.Before(s.due.offer) {
+		return nil
+	}
+	s.due.offer = s.env.Now.Add(s.cfg.NoticeEvery)
+	s.signal("", s.rejoin.offer.marshal())
+	return nil
+}
+
+// hearWelcome enters the branch that won. History, event log and cursor go on;
+// epochs of the old incarnation still open messages until the new branch is
+// final.
+func (s *step) hearWelcome(ref, b []byte) {
+	if s.rejoin == nil || !bytes.Equal(ref, s.rejoin.offer.ref) {
+		return
+	}
+	w, err := openBundle(s.env, s.id, b, s.rejoin.keys)
+	if err != nil || !bytes.Equal(w.epoch.GroupID(), s.gid) {
+		return
+	}
+	s.rejoin.keys.Wipe()
+	s.rejoin, s.notified = nil, nil
+	s.del(s.key("rejoin"), Secret)
+	for _, e := range s.epochs {
+		e.old = true
+		s.put(s.epochKey(e.id)+"old", []byte{1}, Public)
+	}
+	for _, r := range s.base {
+		s.del(s.rowKey(leafOf(r.Member)), Public)
+	}
+	for _, id := range s.commitIDs() {
+		c := s.commits[id] // elders carry over what the old branch did
+		c.Settled = true
+		s.writeCommit(c)
+	}
+	s.forks = map[dag.ID]string{}
+	s.enter(w)
+	s.forgetUnread()
+	s.emit(Event{Kind: KindRejoined, Epoch: w.epoch.Number(), Head: text(s.head), CID: text(s.head),
+		From: hexKey(w.inviter), Name: s.names[w.inviter]})
+}
+
+// forgetUnread drops frames that could not be opened before the rejoin but
+// may be below the new base: they are asked for again.
+func (s *step) forgetUnread() {
+	for _, c := range sorted(s.frames) {
+		m := s.frames[c]
+		if m.Status != unread || m.Epoch < s.floor {
+			continue
+		}
+		delete(s.frames, c)
+		delete(s.held, c)
+		s.del(BlockKey(s.ID(), c), Public)
+		s.del(s.key("f/"+c.String()), Public)
+		s.refetch = append(s.refetch, c)
+	}
+	s.relink()
+}
+
+// relink computes the tips anew.
+func (g *Group) relink() {
+	clear(g.held)
+	clear(g.open)
+	all := sorted(g.frames)
+	slices.SortFunc(all, func(a, b cid.Cid) int { return int(int64(g.frames[a].N) - int64(g.frames[b].N)) })
+	for _, c := range all {
+		if m := g.frames[c]; m.Status != seeded {
+			g.held[c] = struct{}{}
+			if m.Status == opened {
+				g.open[c] = struct{}{}
+			}
+		}
+	}
+	for _, c := range all {
+		for _, p := range g.frames[c].past() {
+			delete(g.held, p)
+			if g.frames[c].Status == opened {
+				delete(g.open, p)
+			}
+		}
+	}
+}
+
+// oldEpochs returns the epochs of an incarnation that was given up, sorted.
+func (g *Group) oldEpochs() []*epoch {
+	var out []*epoch
+	for _, e := range g.epochs {
+		if e.old {
+			out = append(out, e)
+		}
+	}
+	slices.SortFunc(out, func(a, b *epoch) int { return bytes.Compare([]byte(a.id), []byte(b.id)) })
+	return out
+}

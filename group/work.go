@@ -1,0 +1,381 @@
+package group
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"sort"
+	"time"
+
+	"github.com/dmlsd/dmls/dag"
+	"github.com/dmlsd/dmls/group/internal/plan"
+	"github.com/dmlsd/dmls/mls"
+)
+
+// due holds the timers of shared work. They live in memory only: after a
+// restart they begin anew.
+type due struct {
+	ack      time.Time
+	work     []byte // what the ranked back-off is for
+	workAt   time.Time
+	notice   map[string]time.Time // next notice, by key of the stranded joiner
+	told     map[string]int
+	since    map[string]time.Time // when an add was first found open, by key
+	offer    time.Time            // next repetition of our own offer
+	plan     *plan.Plan
+	planFor  dag.ID
+	planSize int
+}
+
+func newDue() due {
+	return due{notice: map[string]time.Time{}, told: map[string]int{}, since: map[string]time.Time{}}
+}
+
+// headMoved restarts the back-off: rivals may have done the work.
+func (d *due) headMoved() { d.work, d.workAt = nil, time.Time{} }
+
+// sent: any frame confirms, so an ack that was due is done.
+func (d *due) sent() { d.ack = time.Time{} }
+
+// tick does what has become due. Each part decides anew from the state, so a
+// late or missing tick loses nothing.
+func (s *step) tick() error {
+	if s.state == removed || s.state == left {
+		if !s.goneAt.IsZero() && s.env.Now.Sub(s.goneAt) >= s.cfg.MaxAge && len(s.epochs) > 0 {
+			return s.wipe("this device is no member since " + s.goneAt.UTC().Format(time.RFC3339))
+		}
+		return nil
+	}
+	if err := s.repeatOffer(); err != nil {
+		return err
+	}
+	if s.state == leaving {
+		return s.repeatLeave()
+	}
+	if s.state != member {
+		return nil
+	}
+	if err := s.sharedWork(); err != nil {
+		return err
+	}
+	if err := s.notices(); err != nil {
+		return err
+	}
+	return s.ackWhenDue()
+}
+
+func (s *step) repeatLeave() error {
+	if s.leaveIn == s.head {
+		return nil
+	}
+	e, err := s.headEpoch()
+	if err != nil || !e.leaves.has(s.self) {
+		return err
+	}
+	return s.proposeLeave(e)
+}
+
+// plans returns what the losing branches did that the head lacks.
+func (s *step) plans() *plan.Plan {
+	d := &s.due
+	if d.plan == nil || d.planFor != s.head || d.planSize != len(s.commits) {
+		d.plan, d.planFor, d.planSize = s.makePlan(), s.head, len(s.commits)
+	}
+	return d.plan
+}
+
+func (g *Group) makePlan() *plan.Plan {
+	h := plan.History{Commits: map[string]*plan.Commit{}, Head: string(g.head), Members: map[string]plan.Who{}}
+	open := false
+	for id, c := range g.commits {
+		h.Commits[string(id)] = planCommit(c)
+		open = open || !c.Settled && id != g.head && !g.graph.IsAncestor(id, g.head)
+	}
+	e := g.epochs[g.head]
+	if !open || e == nil {
+		return &plan.Plan{}
+	}
+	for _, m := range e.leaves.all() {
+		h.Members[keyOf(m)] = who(m)
+	}
+	return plan.Make(h)
+}
+
+func who(m dag.Member) plan.Who {
+	return plan.Who{Key: keyOf(m), Incarnation: string(m), AddedBy: string(addedBy(m))}
+}
+
+func whos(ms []dag.Member) []plan.Who {
+	var out []plan.Who
+	for _, m := range ms {
+		out = append(out, who(m))
+	}
+	return out
+}
+
+func planCommit(c *commit) *plan.Commit {
+	p := &plan.Commit{
+		ID: string(c.ID), Parent: string(c.Parent), Number: c.Number, Added: whos(c.Added), Removed: whos(c.Removed),
+		Left: whos(c.Left), Update: c.update(), Settled: c.Settled,
+	}
+	if c.Author != "" {
+		p.Author = keyOf(c.Author)
+	}
+	for _, id := range c.Supersedes {
+		p.Supersedes = append(p.Supersedes, string(id))
+	}
+	return p
+}
+
+// ownUpdateLost reports whether a fork undid a key update of this device.
+func (s *step) ownUpdateLost() bool {
+	own := keyOf(s.self)
+	p := s.plans()
+	i := sort.SearchStrings(p.Updates, own)
+	return i < len(p.Updates) && p.Updates[i] == own
+}
+
+// job is the shared work that one commit on the head can do now.
+type job struct {
+	removes    []uint32
+	adds       []*offer
+	leaves     [][]byte // references of cached self-Removes
+	update     bool     // nothing but the own update
+	supersedes []dag.ID
+	id         []byte   // what the ranking hashes
+	candidates []uint32 // leaves that may do it
+}
+
+// nextJob derives the job from the plan. Updates are done by their owners, one
+// after the other, when nothing else is left.
+func (s *step) nextJob(e *epoch) *job {
+	p := s.plans()
+	j := &job{}
+	w := buffer{b: []byte(e.id)}
+	gone := map[uint32]bool{}
+	most := (len(e.leaves.all()) + 2) / 3
+	for _, r := range p.Removes {
+		leaf := leafOf(dag.Member(r.Who.Incarnation))
+		if len(j.removes) < most && leaf != uint32(e.mls.Self()) {
+			j.removes, gone[leaf] = append(j.removes, leaf), true
+			w.u32(leaf)
+		}
+	}
+	for _, ref := range e.mls.CachedProposals() {
+		if r, ok := ref.Proposal.(*mls.Remove); ok && !gone[uint32(r.Removed)] && r.Removed != e.mls.Self() {
+			j.leaves, gone[uint32(r.Removed)] = append(j.leaves, ref.Ref), true
+			w.bytes(ref.Ref)
+		}
+	}
+	for _, a := range p.Adds {
+		if o := s.offers[a.Who.Key]; o != nil && s.readdable(a, o) {
+			j.adds = append(j.adds, o)
+			w.bytes([]byte(a.Who.Key))
+		}
+	}
+	if len(j.removes)+len(j.leaves)+len(j.adds) > 0 {
+		for _, t := range p.Supersedes {
+			j.supersedes = append(j.supersedes, dag.ID(t))
+			w.bytes([]byte(t))
+		}
+		for _, m := range e.leaves.all() {
+			if !gone[leafOf(m)] {
+				j.candidates = append(j.candidates, leafOf(m))
+			}
+		}
+		j.id = w.b
+		return j
+	}
+	for _, key := range p.Updates {
+		if m := e.leaves.find(key); m != "" {
+			j.candidates = append(j.candidates, leafOf(m))
+		}
+	}
+	if len(j.candidates) == 0 {
+		return nil
+	}
+	j.update, j.id = true, append(w.b, "update"...)
+	return j
+}
+
+// sharedWork commits the job when the back-off of this member's rank is over.
+func (s *step) sharedWork() error {
+	e, err := s.headEpoch()
+	if err != nil {
+		return err
+	}
+	j := s.nextJob(e)
+	if !s.myTurn(j, e) || s.env.Now.Before(s.due.workAt) {
+		return nil
+	}
+	s.due.headMoved()
+	if j.update {
+		_, err := s.commitOnHead(mls.CommitRequest{}, nil)
+		return err
+	}
+	return s.merge(e, j)
+}
+
+// myTurn keeps the back-off timer for the job in step; false means that there
+// is nothing for this member to do.
+func (s *step) myTurn(j *job, e *epoch) bool {
+	if j == nil {
+		s.due.headMoved()
+		return false
+	}
+	rank := plan.Rank(j.id, j.candidates, uint32(e.mls.Self()))
+	if rank < 0 {
+		s.due.headMoved()
+		return false
+	}
+	if string(s.due.work) != string(j.id) {
+		s.due.work = j.id
+		s.due.workAt = s.env.Now.Add(time.Duration(rank) * s.cfg.MergeDelay)
+	}
+	return true
+}
+
+// merge does the job in one commit: removals first, then leaves, then adds.
+func (s *step) merge(e *epoch, j *job) error {
+	r := mls.CommitRequest{References: j.leaves}
+	for _, leaf := range j.removes {
+		r.Proposals = append(r.Proposals, &mls.Remove{Removed: mls.LeafIndex(leaf)})
+	}
+	var added []*offer
+	var packages []*mls.KeyPackage
+	for _, o := range j.adds {
+		kp, err := addable(s.env, e, o.KeyPackage)
+		if err != nil {
+			s.dropOffer(o) // expired meanwhile: the joiner will offer again
+			continue
+		}
+		r.Proposals = append(r.Proposals, &mls.Add{KeyPackage: *kp})
+		added, packages = append(added, o), append(packages, kp)
+	}
+	if len(r.Proposals)+len(r.References) == 0 {
+		return nil
+	}
+	own, err := s.commitOnHead(r, j.supersedes)
+	if err != nil {
+		return err
+	}
+	if len(j.supersedes) > 0 {
+		s.emit(Event{Kind: KindMerge, CID: text(own.commit.ID), Epoch: own.commit.Number, Actions: s.actions(own.commit),
+			Losers: texts(j.supersedes), Mine: true, From: hexKey(keyOf(s.self)), Name: s.id.Name,
+			Why: "carries over what the losing branch had done"})
+	}
+	before := len(s.out.Welcomes)
+	if err := s.welcome(own, packages); err != nil {
+		return err
+	}
+	for i, w := range s.out.Welcomes[before:] {
+		s.answerOffer(added[i], w.Bundle)
+	}
+	s.out.Welcomes = s.out.Welcomes[:before]
+	return nil
+}
+
+func texts(ids []dag.ID) []string {
+	var out []string
+	for _, id := range ids {
+		out = append(out, text(id))
+	}
+	return out
+}
+
+// needsAck reports whether the others lack a frame of ours: one that stands on
+// the head, or one that confirms what we now find confirmable (design, 5.6).
+func (s *step) needsAck() bool {
+	e := s.epochs[s.head]
+	if s.state != member || e == nil || s.graph.Final() == s.head || len(e.leaves.all()) == 1 {
+		return false
+	}
+	at, confirms, _, ok := s.graph.Standing(s.self)
+	if !ok || at != s.head {
+		return true
+	}
+	x := s.graph.Confirmable()
+	return x != "" && x != s.graph.Base() && x != confirms && !s.graph.IsAncestor(x, confirms)
+}
+
+// scheduleAck draws the delay once for each need: at once when the head
+// removes somebody, else at random, so that the members do not all speak.
+func (s *step) scheduleAck() error {
+	if !s.needsAck() {
+		s.due.ack = time.Time{}
+		return nil
+	}
+	if !s.due.ack.IsZero() {
+		return nil
+	}
+	if c := s.commits[s.head]; c != nil && len(c.Removed)+len(c.Left) > 0 {
+		s.due.ack = s.env.Now
+		return nil
+	}
+	voters := min(len(s.epochs[s.head].leaves.all()), dag.MaxVoters)
+	span := max(s.cfg.AckMax, time.Duration(voters)*time.Second/time.Duration(s.cfg.AckRate)) - s.cfg.AckMin
+	var b [8]byte
+	if _, err := io.ReadFull(s.env.Rand, b[:]); err != nil {
+		return fmt.Errorf("group: %w", err)
+	}
+	delay := time.Duration(binary.BigEndian.Uint64(b[:]) % uint64(span+1))
+	s.due.ack = s.env.Now.Add(s.cfg.AckMin + delay)
+	return nil
+}
+
+func (s *step) ackWhenDue() error {
+	if s.due.ack.IsZero() || s.env.Now.Before(s.due.ack) || !s.needsAck() {
+		return nil
+	}
+	var d appData
+	d.Kind = appAck
+	if _, err := io.ReadFull(s.env.Rand, d.ID[:]); err != nil {
+		return fmt.Errorf("group: %w", err)
+	}
+	_, err := s.sendApplication(d)
+	return err
+}
+
+// wake returns the earliest time at which a Tick has something to do.
+func (s *step) wake() time.Time {
+	var first time.Time
+	at := func(t time.Time) {
+		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
+			first = t
+		}
+	}
+	if s.state == removed || s.state == left {
+		if len(s.epochs) > 0 {
+			at(s.goneAt.Add(s.cfg.MaxAge))
+		}
+		return first
+	}
+	at(s.due.ack)
+	at(s.due.workAt)
+	at(s.due.offer)
+	for _, t := range s.due.notice {
+		at(t)
+	}
+	for _, m := range s.pending {
+		at(time.UnixMilli(m.Since).Add(s.cfg.DeliverWait))
+	}
+	if s.state == leaving && s.leaveIn != s.head {
+		at(s.env.Now)
+	}
+	at(s.nextExpiry())
+	return first
+}
+
+// prepare sets the timers that the new state asks for, at the end of a Step.
+func (s *step) prepare() error {
+	if s.state != member {
+		return nil
+	}
+	e, err := s.headEpoch()
+	if err != nil {
+		return err
+	}
+	s.myTurn(s.nextJob(e), e)
+	s.planNotices()
+	return s.scheduleAck()
+}
