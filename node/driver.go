@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ipfs/go-cid"
+
 	"github.com/dmlsd/dmls/group"
 )
 
@@ -29,18 +31,20 @@ type Driver struct {
 	engine  engines
 	groups  map[string]*running // by id
 	topics  map[string]*running
-	sync    *Sync
+	sync    *syncMachine
 	tickets *tickets
 	joins   *joins
+	ctx     context.Context // of the Do under way
 }
 
 // running is one group in memory.
 type running struct {
-	engine  engine
-	topic   string
-	wake    time.Time
-	ignored []waitingBlock // refused to gossip for now; published once they open
-	broken  error          // memory and disk differ: reload before use
+	engine    engine
+	topic     string
+	wake      time.Time
+	ignored   []ignored // blocks ignored at the door; published once they open
+	published bool      // the outbox was published again since the start
+	broken    error     // memory and disk differ: reload before use
 }
 
 // NewDriver loads the device's groups and tickets from the store. Nothing
@@ -57,7 +61,7 @@ func newDriver(ctx context.Context, c DriverConfig, e engines) (*Driver, error) 
 		return nil, err
 	}
 	d := &Driver{c: c, engine: e, groups: map[string]*running{}, topics: map[string]*running{}}
-	d.sync = NewSync(c.Timing, d.sendSync, d.replica)
+	d.sync = newSync(c.Timing, d.sendSync, d.replica)
 	for op, err := range c.Store.Load(ctx, keyGroups) {
 		if err != nil {
 			return nil, fmt.Errorf("node: list of groups: %w", err)
@@ -97,10 +101,9 @@ func (d *Driver) adopt(gid string, g engine) *running {
 	return r
 }
 
-// Start joins the topics of all groups and publishes again what may never
-// have left the device. A topic that cannot be joined is reported after all
-// others were tried.
-func (d *Driver) Start(ctx context.Context, env group.Env) error {
+// Start joins the topics of all groups and makes their ticks due. A topic that
+// cannot be joined is reported after all others were tried.
+func (d *Driver) Start(env group.Env) error {
 	var errs []error
 	for _, gid := range d.Groups() {
 		r := d.groups[gid]
@@ -109,19 +112,8 @@ func (d *Driver) Start(ctx context.Context, env group.Env) error {
 			continue
 		}
 		r.wake = env.Now
-		d.publishUnsent(ctx, gid, r)
 	}
 	return errors.Join(errs...)
-}
-
-// publishUnsent hands the group's outbox to gossip. It is a hint like all of
-// gossip: sync carries what gets lost here.
-func (d *Driver) publishUnsent(ctx context.Context, gid string, r *running) {
-	for _, c := range r.engine.Unsent() {
-		if block, err := d.c.Store.Get(ctx, group.BlockKey(gid, c)); err == nil {
-			_ = d.c.Network.Publish(r.topic, block)
-		}
-	}
 }
 
 // Groups lists the ids of the groups, sorted.
@@ -175,7 +167,7 @@ func (d *Driver) running(gid string) (*running, error) {
 // Wake says when the next [Tick] is useful; zero means not before another
 // input.
 func (d *Driver) Wake() time.Time {
-	t := earlier(d.sync.Wake(), d.joins.wake())
+	t := earlier(d.sync.wake(), d.joins.wake())
 	t = earlier(t, d.tickets.wake())
 	for _, r := range d.groups {
 		t = earlier(t, r.wake)
@@ -196,12 +188,35 @@ func earlier(a, b time.Time) time.Time {
 // fails, all of them fail, nothing has left the device, and the groups are
 // loaded anew from the store.
 func (d *Driver) Do(ctx context.Context, env group.Env, inputs ...Input) []Outcome {
+	d.ctx = ctx
 	outcomes := make([]Outcome, 0, len(inputs))
 	for len(inputs) > 0 {
 		n := min(len(inputs), MaxInputs)
-		r := &round{Driver: d, ctx: ctx, env: env, touched: map[string]bool{}}
+		r := &round{Driver: d, env: env, touched: map[string]bool{}, fresh: map[string]bool{}}
 		outcomes = append(outcomes, r.run(inputs[:n])...)
 		inputs = inputs[n:]
 	}
 	return outcomes
+}
+
+func (d *Driver) sendSync(peer string, message []byte) {
+	_ = d.c.Network.Send(peer, ProtocolSync, message) // what is lost is asked for again
+}
+
+// groupReplica is a group as the sync machine sees it.
+type groupReplica struct {
+	engine
+	driver *Driver
+}
+
+// Block reads a block from the store.
+func (g groupReplica) Block(c cid.Cid) ([]byte, error) {
+	return g.driver.c.Store.Get(g.driver.ctx, group.BlockKey(g.ID(), c))
+}
+
+func (d *Driver) replica(topic string) replica {
+	if r := d.topics[topic]; r != nil && r.broken == nil {
+		return groupReplica{r.engine, d}
+	}
+	return nil
 }

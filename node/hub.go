@@ -25,7 +25,6 @@ type hub struct {
 type eventLog struct {
 	next uint64        // cursor of the next event
 	more chan struct{} // closed when next grows or the log ends
-	gone bool          // group forgotten or node closed
 }
 
 type joinEnd struct {
@@ -56,10 +55,13 @@ func (h *hub) Events(gid string, events []group.Event) {
 	if len(events) == 0 {
 		return
 	}
-	h.know(gid, 0)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l := h.logs[gid]
+	if l == nil { // founded in this very round
+		h.restart(gid)
+		l = h.logs[gid]
+	}
 	l.next = max(l.next, events[len(events)-1].Cursor+1)
 	close(l.more)
 	l.more = make(chan struct{})
@@ -73,6 +75,18 @@ func (h *hub) Joined(t Ticket, gid string, err error) {
 		c <- joinEnd{gid, err} // buffered, and told once
 	}
 	delete(h.joins, t.ID())
+	if err == nil {
+		h.restart(gid)
+	}
+}
+
+// restart begins the log of a group that was founded or joined; one of an
+// earlier stay ends.
+func (h *hub) restart(gid string) {
+	if l := h.logs[gid]; l != nil {
+		close(l.more)
+	}
+	h.logs[gid] = &eventLog{next: 1, more: make(chan struct{})}
 }
 
 // awaitJoin returns a channel that gets the end of an attempt to join, and a
@@ -107,7 +121,6 @@ func (h *hub) forget(gid string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if l := h.logs[gid]; l != nil {
-		l.gone = true
 		close(l.more)
 		delete(h.logs, gid)
 	}
@@ -121,7 +134,6 @@ func (h *hub) close() {
 	}
 	h.closed = true
 	for _, l := range h.logs {
-		l.gone = true
 		close(l.more)
 	}
 	clear(h.logs)
@@ -178,6 +190,8 @@ func (n *Node) Events(ctx context.Context, gid string, after uint64, follow bool
 }
 
 func (n *Node) event(ctx context.Context, gid string, cursor uint64) (group.Event, error) {
+	n.storeMu.RLock()
+	defer n.storeMu.RUnlock()
 	select {
 	case <-n.closed:
 		return group.Event{}, ErrClosed

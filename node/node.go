@@ -53,6 +53,9 @@ type Node struct {
 	closed    chan struct{} // closed when Close begins
 	closeErr  error
 	blocked   sync.Map // peer -> struct{}, of Block
+
+	storeMu    sync.RWMutex // held by readers of events; Close takes it for good
+	remembered string       // addresses as last stored
 }
 
 // closeWait bounds how long Close waits for queued work.
@@ -137,12 +140,12 @@ func (n *Node) start(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		n.hub.know(gid, status.Cursor)
+		n.hub.know(gid, status.Cursor+1)
 	}
 	if err := n.transport.Start(n); err != nil {
 		return fmt.Errorf("node: transport: %w", err)
 	}
-	if err := n.driver.Start(ctx, n.env()); err != nil {
+	if err := n.driver.Start(n.env()); err != nil {
 		return err
 	}
 	n.life, n.kill = context.WithCancel(context.Background())
@@ -165,7 +168,10 @@ func (n *Node) Close() error {
 		n.kill()
 		err := n.rememberAddresses(context.Background())
 		n.hub.close()
-		n.closeErr = errors.Join(err, n.transport.Close(), n.store.Close())
+		err = errors.Join(err, n.transport.Close())
+		n.storeMu.Lock()
+		defer n.storeMu.Unlock()
+		n.closeErr = errors.Join(err, n.store.Close())
 	})
 	return n.closeErr
 }

@@ -1,0 +1,295 @@
+package node
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ipfs/go-cid"
+)
+
+// replica is what the sync machine asks of a group. Its answers are about durable state:
+// it is asked after the commit of a round.
+type replica interface {
+	Tips() []cid.Cid                             // tips of the held frames, sorted
+	Has(c cid.Cid) bool                          // held?
+	Missing(tips []cid.Cid, limit int) []cid.Cid // held, but not in the past of tips; topological order
+	Wants() []cid.Cid                            // what parked frames wait for
+	Block(c cid.Cid) ([]byte, error)
+}
+
+// syncMachine is the machine of /dmls/sync/1: it makes any two peers of a topic hold
+// the same frames. Gossip is only a hint; what it drops, the machine finds out by
+// comparing tips and fetches in topological order.
+//
+// It has no goroutine and no clock. It sends through a function, which may
+// lose messages; lost ones are repeated by tick. It is not safe for
+// concurrent use.
+type syncMachine struct {
+	timing  Timing
+	send    func(peer string, message []byte)
+	replica func(topic string) replica // nil for an unknown topic
+	topics  map[string]*syncTopic
+	budgets map[string]*budget // by peer, over all topics
+}
+
+type syncTopic struct {
+	peers map[string]*syncPeer
+	wants map[cid.Cid]*wanted
+	round time.Time // next periodic round
+	next  string    // the peer after which that round begins
+}
+
+// syncPeer is what is under way with one peer of a topic.
+type syncPeer struct {
+	asked   time.Time    // when our unanswered Tips left; zero: none
+	heard   time.Time    // when we last asked: answers are welcome for a while
+	due     time.Time    // when to send Tips; zero: not planned
+	lost    int          // Tips without answer in a row
+	pending *syncMessage // its latest Tips, which we could not afford to answer
+}
+
+// wanted is a block asked for by name.
+type wanted struct {
+	due   time.Time
+	from  string // who showed that it exists
+	tries int
+}
+
+// Times and counts that hardly need tuning.
+const (
+	answerLife = 2 * time.Minute // a late answer is taken this long
+	maxLost    = 5               // the pause after a loss doubles this often
+	maxWants   = 4096            // of one topic
+	wantTries  = 12              // for a block that no parked frame waits for
+	missBatch  = 512             // frames looked at for one piece
+)
+
+// newSync makes a machine. replica finds the group of a topic, or nil.
+func newSync(t Timing, send func(peer string, message []byte), replica func(topic string) replica) *syncMachine {
+	return &syncMachine{
+		timing: t, send: send, replica: replica,
+		topics: map[string]*syncTopic{}, budgets: map[string]*budget{},
+	}
+}
+
+func (s *syncMachine) topic(name string) *syncTopic {
+	t := s.topics[name]
+	if t == nil {
+		t = &syncTopic{peers: map[string]*syncPeer{}, wants: map[cid.Cid]*wanted{}}
+		s.topics[name] = t
+	}
+	return t
+}
+
+// peerJoin compares tips with a peer that takes part in the topic now.
+func (s *syncMachine) peerJoin(now time.Time, topic, peer string) {
+	t := s.topic(topic)
+	if t.round.IsZero() {
+		t.round = now.Add(s.timing.Interval)
+	}
+	if t.peers[peer] == nil {
+		t.peers[peer] = &syncPeer{}
+	}
+	p := t.peers[peer]
+	p.due, p.asked, p.lost = now, time.Time{}, 0
+}
+
+// peerLeave forgets what was under way with the peer. Blocks asked of it are
+// asked of others.
+func (s *syncMachine) peerLeave(now time.Time, topic, peer string) {
+	t := s.topics[topic]
+	if t == nil {
+		return
+	}
+	delete(t.peers, peer)
+	for _, w := range t.wants {
+		if w.from == peer {
+			w.from, w.due = "", now
+		}
+	}
+	for _, t := range s.topics {
+		if t.peers[peer] != nil {
+			return
+		}
+	}
+	delete(s.budgets, peer)
+}
+
+// leave forgets a topic.
+func (s *syncMachine) leave(topic string) { delete(s.topics, topic) }
+
+// want asks for blocks that frames from a peer wait for: first all that the
+// peer has and we lack, in order, and what still lacks then by name.
+func (s *syncMachine) want(now time.Time, topic, from string, ids []cid.Cid) {
+	t := s.topic(topic)
+	news := false
+	for _, c := range ids {
+		if t.wants[c] == nil && len(t.wants) < maxWants {
+			t.wants[c] = &wanted{due: now.Add(s.timing.WantDelay), from: from}
+			news = true
+		}
+	}
+	if p := t.peers[from]; p != nil && news {
+		p.due = earlier(p.due, now)
+	}
+}
+
+// announced asks a peer for a block that it said it has.
+func (s *syncMachine) announced(now time.Time, topic, from string, c cid.Cid) {
+	r := s.replica(topic)
+	if r == nil || r.Has(c) {
+		return
+	}
+	t := s.topic(topic)
+	if t.wants[c] == nil && len(t.wants) < maxWants {
+		t.wants[c] = &wanted{due: now, from: from}
+	}
+}
+
+// took tells what became of blocks that came by sync from a peer: whether any
+// of them was news. News are told to the other peers soon; a piece without
+// news is not followed by a question for more, which could go on for ever.
+func (s *syncMachine) took(now time.Time, topic, from string, news, more bool) {
+	t := s.topics[topic]
+	if t == nil {
+		return
+	}
+	if p := t.peers[from]; p != nil && news && more {
+		p.due = now
+	}
+	if !news {
+		return
+	}
+	for name, p := range t.peers {
+		if name != from {
+			p.due = earlier(p.due, now.Add(s.timing.Spread))
+		}
+	}
+}
+
+// tick sends what is due.
+func (s *syncMachine) tick(now time.Time) {
+	for _, name := range sortedKeys(s.topics) {
+		t, r := s.topics[name], s.replica(name)
+		if r == nil {
+			delete(s.topics, name)
+			continue
+		}
+		s.planRound(now, t)
+		for _, peer := range sortedKeys(t.peers) {
+			s.tickPeer(now, name, peer, t.peers[peer], r)
+		}
+		s.sendWants(now, name, t, r)
+	}
+}
+
+// planRound lets some peers be asked though nothing seems to be missing.
+func (s *syncMachine) planRound(now time.Time, t *syncTopic) {
+	if t.round.IsZero() || t.round.After(now) {
+		return
+	}
+	t.round = now.Add(s.timing.Interval)
+	peers := sortedKeys(t.peers)
+	if len(peers) == 0 {
+		return
+	}
+	start, _ := slices.BinarySearch(peers, t.next+"\x00")
+	for i := range min(s.timing.Fanout, len(peers)) {
+		name := peers[(start+i)%len(peers)]
+		t.peers[name].due = earlier(t.peers[name].due, now)
+		t.next = name
+	}
+}
+
+func (s *syncMachine) tickPeer(now time.Time, topic, peer string, p *syncPeer, r replica) {
+	if !p.asked.IsZero() && !p.asked.Add(s.timing.Timeout).After(now) {
+		p.asked = time.Time{}
+		p.lost = min(p.lost+1, maxLost)
+		p.due = earlier(p.due, now.Add(s.timing.Timeout<<(p.lost-1)-s.timing.Timeout))
+	}
+	if p.pending != nil && s.budget(now, peer).ready(now) {
+		m := p.pending
+		p.pending = nil
+		s.serveTips(now, topic, peer, p, m, r)
+	}
+	if p.due.IsZero() || p.due.After(now) || !p.asked.IsZero() {
+		return
+	}
+	p.due, p.asked, p.heard = time.Time{}, now, now
+	s.send(peer, tipsMessage(topic, r))
+}
+
+func tipsMessage(topic string, r replica) []byte {
+	tips := r.Tips()
+	m := syncMessage{kind: syncTips, topic: topic, cids: tips[:min(len(tips), maxTips)]}
+	return m.marshal()
+}
+
+// sendWants asks for blocks by name, each of another peer than the last time.
+func (s *syncMachine) sendWants(now time.Time, topic string, t *syncTopic, r replica) {
+	if len(t.wants) == 0 {
+		return
+	}
+	waiting := map[cid.Cid]bool{}
+	for _, c := range r.Wants() {
+		waiting[c] = true
+	}
+	peers := sortedKeys(t.peers)
+	asks := map[string][]cid.Cid{}
+	for _, c := range sortedCIDs(t.wants) {
+		w := t.wants[c]
+		switch {
+		case r.Has(c) || !waiting[c] && w.tries >= wantTries:
+			delete(t.wants, c)
+			continue
+		case w.due.After(now) || len(peers) == 0:
+			continue
+		}
+		peer := choosePeer(peers, w)
+		if len(asks[peer]) == maxWant {
+			continue // next time
+		}
+		asks[peer] = append(asks[peer], c)
+		w.tries++
+		w.due = now.Add(s.timing.Timeout << min(w.tries/len(peers), maxLost))
+	}
+	for _, peer := range sortedKeys(asks) {
+		t.peers[peer].heard = now
+		m := syncMessage{kind: syncWant, topic: topic, cids: asks[peer]}
+		s.send(peer, m.marshal())
+	}
+}
+
+// choosePeer begins with the peer that should have the block.
+func choosePeer(peers []string, w *wanted) string {
+	i, found := slices.BinarySearch(peers, w.from)
+	if !found {
+		i = 0
+	}
+	return peers[(i+w.tries)%len(peers)]
+}
+
+// wake says when the next tick is useful; zero: never.
+func (s *syncMachine) wake() time.Time {
+	var at time.Time
+	for _, t := range s.topics {
+		if len(t.peers) == 0 {
+			continue
+		}
+		at = earlier(at, t.round)
+		for peer, p := range t.peers {
+			if p.asked.IsZero() {
+				at = earlier(at, p.due)
+			} else {
+				at = earlier(at, p.asked.Add(s.timing.Timeout))
+			}
+			if p.pending != nil {
+				at = earlier(at, s.budgets[peer].at())
+			}
+		}
+		for _, w := range t.wants {
+			at = earlier(at, w.due)
+		}
+	}
+	return at
+}

@@ -1,0 +1,166 @@
+package node
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/ipfs/go-cid"
+)
+
+// question answers Tips or Want at once, as far as the peer's budget goes.
+func (s *syncMachine) question(now time.Time, peer string, m *syncMessage) {
+	r := s.replica(m.topic)
+	if r == nil {
+		return
+	}
+	p := s.topic(m.topic).peers[peer]
+	switch m.kind {
+	case syncTips:
+		if s.budget(now, peer).ready(now) {
+			s.serveTips(now, m.topic, peer, p, m, r)
+		} else if p != nil {
+			p.pending = m // the latest one counts, so this is bounded
+		}
+	case syncWant:
+		s.serveWant(now, m, peer, r)
+	}
+}
+
+// answer says whether blocks from a peer are to be stepped: only if we have
+// asked it, even if long ago, for on a slow line a timeout is no reason to
+// throw away what arrives at last. What became of them is reported to took.
+func (s *syncMachine) answer(now time.Time, peer string, m *syncMessage) bool {
+	var p *syncPeer
+	if t := s.topics[m.topic]; t != nil {
+		p = t.peers[peer]
+	}
+	if p == nil || p.heard.IsZero() || now.Sub(p.heard) > answerLife {
+		return false
+	}
+	p.lost = 0
+	if m.answers == syncTips {
+		p.asked = time.Time{}
+		// A question planned for the timeout of the one that is answered now.
+		if !p.due.IsZero() {
+			p.due = now
+		}
+	}
+	return true
+}
+
+// serveTips sends what the peer lacks, one piece at a time, and asks back if
+// it has what we lack. A peer that names the topic has its secret, so it is
+// served before the news of its joining arrive (p is nil then); with them
+// peerJoin asks anyway.
+func (s *syncMachine) serveTips(now time.Time, topic, peer string, p *syncPeer, m *syncMessage, r replica) {
+	ids := r.Missing(m.cids, missBatch)
+	out := syncMessage{kind: syncBlocks, topic: topic, answers: syncTips, more: len(ids) == missBatch}
+	s.fill(&out, ids, r)
+	s.sendBlocks(now, peer, &out)
+	if p == nil {
+		return
+	}
+	for _, c := range m.cids {
+		if !r.Has(c) {
+			p.due = now
+			if p.asked.IsZero() {
+				p.due, p.asked, p.heard = time.Time{}, now, now
+				s.send(peer, tipsMessage(topic, r))
+			}
+			return
+		}
+	}
+}
+
+func (s *syncMachine) serveWant(now time.Time, m *syncMessage, peer string, r replica) {
+	if !s.budget(now, peer).ready(now) {
+		return // asked again after its timeout, here or elsewhere
+	}
+	out := syncMessage{kind: syncBlocks, topic: m.topic, answers: syncWant}
+	s.fill(&out, m.cids, r)
+	if len(out.blocks) > 0 {
+		s.sendBlocks(now, peer, &out)
+	}
+}
+
+// fill puts blocks into a message until the next one would make it too large.
+func (s *syncMachine) fill(m *syncMessage, ids []cid.Cid, r replica) {
+	size := 0
+	for _, c := range ids {
+		b, err := r.Block(c)
+		if err != nil {
+			continue // pruned: the receiver will find it elsewhere, or not at all
+		}
+		if size > 0 && size+len(b) > s.timing.Piece {
+			m.more = true
+			return
+		}
+		size += len(b)
+		m.blocks = append(m.blocks, b)
+	}
+}
+
+func (s *syncMachine) sendBlocks(now time.Time, peer string, m *syncMessage) {
+	b := m.marshal()
+	s.budget(now, peer).spend(len(b))
+	s.send(peer, b)
+}
+
+// budget bounds what one peer can make us send: a bucket of bytes and one of
+// answers. Both may go below zero by one answer, which then has to be waited
+// for.
+type budget struct {
+	timing  *Timing
+	last    time.Time
+	bytes   float64
+	answers float64
+}
+
+func (s *syncMachine) budget(now time.Time, peer string) *budget {
+	b := s.budgets[peer]
+	if b == nil {
+		b = &budget{timing: &s.timing, last: now, bytes: float64(s.timing.PeerBurst), answers: float64(s.timing.PeerRequests)}
+		s.budgets[peer] = b
+	}
+	return b
+}
+
+func (b *budget) ready(now time.Time) bool {
+	if d := now.Sub(b.last).Seconds(); d > 0 {
+		b.bytes = min(b.bytes+d*float64(b.timing.PeerRate), float64(b.timing.PeerBurst))
+		b.answers = min(b.answers+d*float64(b.timing.PeerRequests), float64(b.timing.PeerRequests))
+		b.last = now
+	}
+	return b.bytes > 0 && b.answers >= 1
+}
+
+func (b *budget) spend(n int) {
+	b.bytes -= float64(n)
+	b.answers--
+}
+
+// at says when the budget will be ready.
+func (b *budget) at() time.Time {
+	wait := max(-b.bytes/float64(b.timing.PeerRate), (1-b.answers)/float64(b.timing.PeerRequests), 0)
+	return b.last.Add(time.Duration(wait*float64(time.Second)) + time.Millisecond)
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
+	keys := make([]K, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func sortedCIDs[V any](m map[cid.Cid]V) []cid.Cid {
+	keys := make([]cid.Cid, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b cid.Cid) int { return bytes.Compare(a.Bytes(), b.Bytes()) })
+	return keys
+}
