@@ -1,0 +1,46 @@
+# Type "make" for the list of targets.
+
+GO ?= go
+T  ?= 30s
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test race vet lint sim fuzz policy vectors
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+build: ## build the daemon as bin/dmlsd
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/dmlsd ./cmd/dmlsd
+
+demo: ## five daemons chat, are cut in two, heal and agree
+	$(GO) run ./cmd/dmlsd demo
+
+test: ## all tests
+	$(GO) test ./...
+
+race: ## all tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+vet: ## go vet
+	$(GO) vet ./...
+
+lint: vet ## gofmt, go vet and staticcheck
+	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	$(GO) tool staticcheck ./...
+
+sim: ## 1,000 seeded simulations of 8 members
+	$(GO) run ./cmd/dmlsd sim run --members 8 --seeds 1..1000
+
+fuzz: ## every fuzz target for T each (make fuzz T=30s)
+	@set -e; for p in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+			echo "== $$p $$f"; \
+			$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(T) $$p; \
+		done; \
+	done
+
+policy: ## who may import whom, and the purity of the engine
+	$(GO) test -count=1 ./internal/policy
+
+vectors: ## the official test vectors (MLS_VECTORS=DIR) and our own
+	$(GO) test -count=1 -v -run 'Vector' ./pprf ./frame ./mls/...
