@@ -1,80 +1,6 @@
 package dag
 
-import (
-	"fmt"
-	"slices"
-)
-
-// Rule picks the branch to follow at a fork. Better must be a strict total
-// order on the branches of one fork and depend on nothing else. The reason is
-// one of the Decided values of Fork.
-type Rule interface {
-	Name() string
-	UsesDepth() bool // whether Better reads Branch.Depth, which costs a walk
-	Better(a, b Branch) (better bool, reason string)
-}
-
-// Reasons that a rule gives.
-const (
-	ByVotes = "votes" // votes compared rank by rank, admins first
-	ByRank  = "rank"  // higher rank of the fork commit's author
-	ByLeaf  = "leaf"  // lower leaf of the author in the fork epoch's tree
-	ByCID   = "cid"   // siblings by one author
-	ByTag   = "tag"
-	ByDepth = "depth"
-)
-
-// Support is the default rule (design, section 5.4): votes rank by rank, then
-// rank and leaf of the fork commit's author, then the commit's id.
-type Support struct{}
-
-func (Support) Name() string    { return "support" }
-func (Support) UsesDepth() bool { return false }
-
-func (Support) Better(a, b Branch) (bool, string) {
-	if c := slices.Compare(a.Votes, b.Votes); c != 0 {
-		return c > 0, ByVotes
-	}
-	return byAuthor(a, b)
-}
-
-// Tag follows the higher confirmation_tag, the example of the early draft. It
-// can be ground and is here for comparison only.
-type Tag struct{}
-
-func (Tag) Name() string    { return "tag" }
-func (Tag) UsesDepth() bool { return false }
-
-func (Tag) Better(a, b Branch) (bool, string) {
-	if a.Tag != b.Tag {
-		return a.Tag > b.Tag, ByTag
-	}
-	return a.Child < b.Child, ByCID
-}
-
-// Depth follows the longer branch. One member can mint depth; it is here for
-// comparison only.
-type Depth struct{}
-
-func (Depth) Name() string    { return "depth" }
-func (Depth) UsesDepth() bool { return true }
-
-func (Depth) Better(a, b Branch) (bool, string) {
-	if a.Depth != b.Depth {
-		return a.Depth > b.Depth, ByDepth
-	}
-	return byAuthor(a, b)
-}
-
-func byAuthor(a, b Branch) (bool, string) {
-	switch {
-	case a.AuthorRank != b.AuthorRank:
-		return a.AuthorRank < b.AuthorRank, ByRank
-	case a.AuthorLeaf != b.AuthorLeaf:
-		return a.AuthorLeaf < b.AuthorLeaf, ByLeaf
-	}
-	return a.Child < b.Child, ByCID
-}
+import "slices"
 
 // Branch is one side of a fork.
 type Branch struct {
@@ -104,7 +30,8 @@ type fork struct {
 	rank    map[Member]uint8 // of the voters
 	support map[Member]*node
 	tally   map[*node][]int
-	width   int // of a tally: highest rank number among the voters, plus one
+	width   int   // of a tally: highest rank number among the voters, plus one
+	best    *node // chosen child; nil when votes or children changed since
 }
 
 // count sets up the counters of e.
@@ -153,6 +80,7 @@ func (f *fork) set(m Member, child *node) {
 	if was == child {
 		return
 	}
+	f.best = nil
 	if was != nil {
 		f.votes(was)[f.rank[m]]--
 		delete(f.support, m)
@@ -177,23 +105,32 @@ func (g *Graph) choose(e *node) *node {
 	if len(e.children) == 1 {
 		return e.children[0]
 	}
-	best := g.branch(e, e.children[0])
+	if e.fork.best != nil && !g.rule.UsesDepth() {
+		return e.fork.best
+	}
 	chosen := e.children[0]
+	best := g.branch(e, chosen)
 	for _, c := range e.children[1:] {
 		b := g.branch(e, c)
 		if better, _ := g.rule.Better(b, best); better {
 			best, chosen = b, c
 		}
 	}
+	e.fork.best = chosen
 	return chosen
 }
 
 func (g *Graph) branch(e, c *node) Branch {
-	b := Branch{Child: c.ID, Author: c.Author, Votes: e.fork.votes(c), Tag: string(c.Tag)}
-	if v, ok := g.member(e, c.Author); ok {
-		b.AuthorRank, b.AuthorLeaf = v.Rank, v.Leaf
-	} else {
-		b.AuthorRank, b.AuthorLeaf = ^uint8(0), ^uint32(0)
+	if c.author == nil {
+		// An author outside the tree cannot be; if it is, it comes last.
+		c.author = &Voter{Rank: ^uint8(0), Leaf: ^uint32(0)}
+		if v, ok := g.member(e, c.Author); ok {
+			c.author = &v
+		}
+	}
+	b := Branch{
+		Child: c.ID, Author: c.Author, AuthorRank: c.author.Rank, AuthorLeaf: c.author.Leaf,
+		Votes: e.fork.votes(c), Tag: string(c.Tag),
 	}
 	if g.rule.UsesDepth() {
 		b.Depth, _ = measure(c)
@@ -278,58 +215,3 @@ func (f Fork) Chosen() Branch {
 
 // RunnerUp returns the best of the branches that are not followed.
 func (f Fork) RunnerUp() Branch { return f.Branches[f.runnerUp] }
-
-// Why says in words why the chosen branch beats the next best one.
-func (f Fork) Why() string {
-	a, b := f.Chosen(), f.RunnerUp()
-	switch f.Decided {
-	case ByVotes:
-		return whyVotes(a.Votes, b.Votes)
-	case ByRank:
-		return fmt.Sprintf("%s; its first commit is by an author of higher rank (%d before %d)", tie(a), a.AuthorRank, b.AuthorRank)
-	case ByLeaf:
-		return fmt.Sprintf("%s; its first commit is by the author with the lower leaf (%d before %d)", tie(a), a.AuthorLeaf, b.AuthorLeaf)
-	case ByCID:
-		return tie(a) + "; one author made both first commits, the lower id wins"
-	case ByTag:
-		return "its first commit has the higher confirmation tag"
-	case ByDepth:
-		return fmt.Sprintf("%d against %d commits in a row", a.Depth, b.Depth)
-	}
-	return "decided by " + f.Decided
-}
-
-// whyVotes speaks of the first rank in which the counts differ.
-func whyVotes(a, b []int) string {
-	only := true // nobody but that rank voted
-	at := -1
-	for r := range a {
-		if at < 0 && a[r] != b[r] {
-			at = r
-		} else if a[r]+b[r] > 0 {
-			only = false
-		}
-	}
-	switch {
-	case only:
-		return fmt.Sprintf("%s against %d", plural(a[at], "vote"), b[at])
-	case at == 0:
-		return fmt.Sprintf("%s against %d", plural(a[0], "admin vote"), b[0])
-	}
-	return fmt.Sprintf("equal votes above rank %d, there %s against %d", at, plural(a[at], "vote"), b[at])
-}
-
-func tie(a Branch) string {
-	n := 0
-	for _, v := range a.Votes {
-		n += v
-	}
-	return fmt.Sprintf("votes equal (%d each)", n)
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}

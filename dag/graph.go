@@ -98,7 +98,9 @@ func (g *Graph) AddVertex(v Vertex) (Change, error) {
 	if len(p.children) > 1 {
 		c.Forked, c.ForkAt = true, p.ID
 	}
-	if len(p.children) == 2 {
+	if p.fork != nil {
+		p.fork.best = nil
+	} else if len(p.children) == 2 {
 		g.forks = append(g.forks, p)
 		g.count(p)
 	}

@@ -103,6 +103,7 @@ func (s *set) voters(e ID) []Voter {
 			}
 		}
 	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Leaf < out[j].Leaf })
 	return out
 }
 

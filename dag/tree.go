@@ -10,7 +10,8 @@ type node struct {
 	parent   *node  // nil at the base
 	jump     *node  // itself at the base
 	children []*node
-	fork     *fork // counters while there are several children
+	fork     *fork  // counters while there are several children
+	author   *Voter // cached by Graph.branch: the author in the parent's tree
 
 	voters []Voter // cached by Graph.voters, shared between equal epochs
 	whole  bool    // voters are all members

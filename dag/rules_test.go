@@ -1,0 +1,515 @@
+package dag
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// play is a graph with frames written by hand; seqs count by themselves.
+type play struct {
+	*testing.T
+	*Graph
+	seq map[Member]uint64
+	n   int
+}
+
+// start makes a graph whose members have leaf 0, 1, … and rank 1, those in
+// capitals rank 0.
+func start(t *testing.T, members string) *play {
+	var ms []Voter
+	for i, r := range members {
+		rank := uint8(1)
+		if r < 'a' {
+			rank = 0
+		}
+		ms = append(ms, Voter{Member(r), rank, uint32(i)})
+	}
+	return &play{t, New(nil, Vertex{ID: "r"}, 7, ms), map[Member]uint64{}, 0}
+}
+
+func (p *play) commit(by Member, parent, id ID, removed ...Member) Change {
+	p.Helper()
+	c, err := p.AddVertex(Vertex{ID: id, Parent: parent, Author: by, Seq: p.seq[by], Removed: removed})
+	if err != nil {
+		p.Fatal(err)
+	}
+	p.seq[by]++
+	return c
+}
+
+// ack sends an empty frame of each member in the epoch, each confirming what
+// is given.
+func (p *play) ack(at, confirms ID, by ...Member) {
+	p.Helper()
+	for _, m := range by {
+		p.n++
+		if _, err := p.AddStand(Stand{ID(fmt.Sprintf("f%d", p.n)), m, p.seq[m], at, confirms, false}); err != nil {
+			p.Fatal(err)
+		}
+		p.seq[m]++
+	}
+}
+
+func (p *play) heads(want ID) {
+	p.Helper()
+	if p.Head() != want {
+		p.Fatalf("head %q, want %q", p.Head(), want)
+	}
+}
+
+func (p *play) finals(confirmable, final ID) {
+	p.Helper()
+	if p.Confirmable() != confirmable || p.Final() != final {
+		p.Fatalf("confirmable %q final %q, want %q %q", p.Confirmable(), p.Final(), confirmable, final)
+	}
+}
+
+// A vote for the head never moves the head.
+func TestVoteForHead(t *testing.T) {
+	for seed := range uint64(1000) {
+		r := rand.New(rand.NewPCG(seed, 4))
+		g := decode(random(r, 20)).build(r)
+		for _, m := range g.Members(g.Head()) {
+			c, err := g.AddStand(Stand{ID: "vote" + ID(m.Member), Author: m.Member, Seq: 1000, At: g.Head()})
+			if err != nil || c.Moved() {
+				t.Fatalf("seed %d: a vote of %q moved the head from %q to %q (%v)", seed, m.Member, c.Was, c.Head, err)
+			}
+		}
+	}
+}
+
+// A joiner, who holds only what was sent in its base or below, agrees with the
+// elders on everything below.
+func TestJoinersAgree(t *testing.T) {
+	forks := 0
+	for seed := range uint64(1000) {
+		r := rand.New(rand.NewPCG(seed, 5))
+		s := decode(random(r, 25))
+		g := s.build(r)
+		for _, base := range s.ids() {
+			part := &set{base: base, members: s.roster(base), vertices: map[ID]Vertex{}}
+			for id, v := range s.vertices {
+				if s.under(base, v.Parent) {
+					part.vertices[id] = v
+				}
+			}
+			for _, f := range s.stands {
+				if s.under(base, f.At) {
+					part.stands = append(part.stands, f)
+				}
+			}
+			for _, p := range s.proofs {
+				if s.under(base, p.In) {
+					part.proofs = append(part.proofs, p)
+				}
+			}
+			joiner := part.build(r)
+			n := g.nodes[base]
+			for len(n.children) > 0 {
+				n = g.choose(n)
+			}
+			if joiner.Head() != n.ID {
+				t.Fatalf("seed %d: joiner at %q follows %q, elders %q", seed, base, joiner.Head(), n.ID)
+			}
+			forks += len(joiner.Forks())
+		}
+	}
+	if forks < 1000 {
+		t.Fatalf("vacuous: %d forks", forks)
+	}
+}
+
+// A removed member who forks the removal, at its parent or one epoch earlier,
+// stays out, before or after the others have acknowledged.
+func TestRemovedMemberForks(t *testing.T) {
+	for _, at := range []ID{"p", "r"} {
+		for _, early := range []bool{false, true} {
+			p := start(t, "abcd")
+			p.commit("b", "r", "p")
+			p.ack("p", "", "a", "c", "d")
+			fork := func() { p.commit("d", at, "!"); p.commit("d", "!", "!!") } // '!' is the lowest id
+			if early {
+				fork()
+			}
+			p.commit("a", "p", "x", "d")
+			p.ack("x", "", "b", "c")
+			if !early {
+				fork()
+			}
+			p.heads("x")
+			if p.IsMember(p.Head(), "d") {
+				t.Fatal("d is back")
+			}
+		}
+	}
+}
+
+// An equivocator with many siblings has no vote at their fork and cannot move
+// what the others agree on; votes of honest members are counted as before.
+func TestEquivocator(t *testing.T) {
+	p := start(t, "abcde")
+	p.commit("b", "r", "x")
+	p.ack("x", "", "c")
+	for i := range 30 {
+		p.seq["a"] = 0 // the lowest leaf, which wins every tie
+		c := p.commit("a", "r", ID(fmt.Sprintf("!%02d", i)))
+		if want := i > 0; (c.Equivocator != nil) != want {
+			t.Fatalf("sibling %d: equivocator %v", i, c.Equivocator)
+		} else if want && (*c.Equivocator != "a" || c.Proof[0] >= c.Proof[1]) {
+			t.Fatalf("proof %v against %q", c.Proof, *c.Equivocator)
+		}
+	}
+	p.ack("!00", "", "a")
+	p.heads("x")
+	f, _ := p.ForkAt("r")
+	if len(f.Branches) != 31 || f.Chosen().Votes[1] != 2 {
+		t.Fatalf("%d branches, %d votes", len(f.Branches), f.Chosen().Votes[1])
+	}
+	for _, b := range f.Branches {
+		if b.Author == "a" && b.Votes[1] != 0 {
+			t.Fatalf("the equivocator votes for %q", b.Child)
+		}
+	}
+	// It counts among the others: b, c, d, e carry x against it, b, c, d do too.
+	p.ack("x", "x", "d", "e")
+	p.ack("x", "x", "b", "c", "d", "e")
+	p.finals("x", "x")
+}
+
+// A proof frame takes the vote at its epoch and above, not below.
+func TestProofFrame(t *testing.T) {
+	p := start(t, "abc")
+	p.commit("b", "r", "x")
+	p.commit("a", "r", "y")
+	p.ack("x", "", "c")
+	p.heads("x") // b, c against a
+	p.Equivocated("c", "x")
+	p.heads("y") // one each; a has the lower leaf
+	p.Equivocated("a", "r")
+	p.heads("x")
+	p.commit("a", "x", "x1")
+	p.commit("b", "x", "x2")
+	p.ack("x2", "", "c")
+	if f, _ := p.ForkAt("x"); f.Chosen().Child != "x1" {
+		t.Fatal("c was proved in x, yet votes there")
+	}
+	p.commit("b", "x1", "z1")
+	p.commit("a", "x1", "z0")
+	p.ack("z1", "", "c")
+	p.heads("z1") // the proof is above x1
+}
+
+// Members added below the fork do not vote there.
+func TestSybils(t *testing.T) {
+	p := start(t, "abc")
+	p.commit("c", "r", "x")
+	p.ack("x", "", "b")
+	var sybils []Voter
+	for i := range 100 {
+		sybils = append(sybils, Voter{Member(fmt.Sprintf("s%d", i)), 0, uint32(3 + i)})
+	}
+	if _, err := p.AddVertex(Vertex{ID: "y", Parent: "r", Author: "a", Added: sybils}); err != nil {
+		t.Fatal(err)
+	}
+	p.seq["a"]++
+	for _, s := range sybils {
+		p.ack("y", "", s.Member)
+	}
+	p.heads("x")
+}
+
+// Admins come first: one admin outweighs any number of others.
+func TestRanks(t *testing.T) {
+	p := start(t, "Abcd")
+	p.commit("b", "r", "x")
+	p.ack("x", "", "c", "d")
+	p.commit("A", "r", "y")
+	p.heads("y")
+	if f, _ := p.ForkAt("r"); f.Decided != ByVotes || f.Why() != "1 admin vote against 0" {
+		t.Fatal(f.Decided, f.Why())
+	}
+}
+
+// TestWhy goes down the list of tie breaks.
+func TestWhy(t *testing.T) {
+	for _, c := range []struct {
+		members, do, decided, why string
+	}{
+		{"abcde", "bx dy cx", ByVotes, "2 votes against 1"},
+		{"Abcde", "bx cy Ax Ay dy", ByVotes, "1 admin vote against 0"},
+		{"abcde", "bx cy", ByLeaf, "votes equal (1 each); its first commit is by the author with the lower leaf (1 before 2)"},
+		{"abCd", "bx Cy Cz bz", ByRank, "votes equal (0 each); its first commit is by an author of higher rank (0 before 1)"},
+		{"abcd", "bx by", ByVotes, "1 vote against 0"},
+		{"abcd", "bx by bz", ByCID, "votes equal (0 each); one author made both first commits, the lower id wins"},
+	} {
+		p := start(t, c.members)
+		for i := 0; i+1 < len(c.do); i += 3 {
+			by, at := Member(c.do[i:i+1]), ID(c.do[i+1:i+2])
+			switch {
+			case p.Has(at):
+				p.ack(at, "", by)
+			case at == "z": // withdraw the vote: a frame in the fork epoch itself
+				p.ack("r", "", by)
+			default:
+				p.commit(by, "r", at)
+			}
+		}
+		f, ok := p.ForkAt("r")
+		if !ok || f.Decided != c.decided || f.Why() != c.why {
+			t.Errorf("%s: %s, %q; want %s, %q", c.do, f.Decided, f.Why(), c.decided, c.why)
+		}
+	}
+	p := start(t, "ab")
+	p.commit("a", "r", "y")
+	p.seq["a"] = 0
+	p.commit("a", "r", "x")
+	if f, _ := p.ForkAt("r"); f.Decided != ByCID || f.Chosen().Child != "x" || f.RunnerUp().Child != "y" {
+		t.Errorf("siblings: %+v", f)
+	}
+}
+
+// Two rounds: all stand, then all confirm. One is not enough.
+func TestTwoRounds(t *testing.T) {
+	p := start(t, "abc")
+	p.commit("a", "r", "x")
+	p.ack("x", "", "b")
+	p.finals("", "r")
+	p.ack("x", "", "c")
+	p.finals("x", "r")
+	p.ack("x", "x", "a", "b")
+	p.finals("x", "r")
+	p.ack("x", "x", "c")
+	p.finals("x", "x")
+	if got := p.Erasable(); !slices.Equal(got, []ID{"r"}) {
+		t.Fatal(got)
+	}
+	if p.Rebase("x"); p.Base() != "x" || p.Number("x") != 8 || p.Has("r") {
+		t.Fatal("rebase")
+	}
+}
+
+// A frame outside that only settled counts as leaving, one inside does not.
+func TestSettledLeaves(t *testing.T) {
+	for at, final := range map[ID]ID{"x": "x", "r": "r", "": "r"} {
+		p := start(t, "ab")
+		p.commit("a", "r", "x")
+		p.ack("x", "", "b")
+		p.ack("x", "x", "a", "b")
+		p.Settled("b", p.seq["b"], at)
+		if p.Final() != final {
+			t.Errorf("settled in %q: final %q, want %q", at, p.Final(), final)
+		}
+	}
+}
+
+// Whoever left an epoch and came back does not make it final: v has confirmed
+// x on the strength of s's first stand there, then hears of s's leaving before
+// it hears of the return, and follows it out. (With "has not left it since",
+// s would call x final while the group agrees on y. Decision 0020.)
+func TestReturnDoesNotFinalise(t *testing.T) {
+	views := map[Member]*play{}
+	for _, m := range []Member{"v", "s", "w"} {
+		views[m] = start(t, "vsw")
+	}
+	sees := func(who Member, do func(p *play)) { t.Helper(); do(views[who]) }
+	x := func(p *play) { p.commit("w", "r", "x") }
+	y := func(p *play) { p.commit("v", "r", "y") } // wins ties: lower leaf
+	to := func(m Member, at, confirms ID) func(*play) {
+		return func(p *play) { t.Helper(); p.ack(at, confirms, m) }
+	}
+	s1, w1, v1 := to("s", "x", ""), to("w", "y", ""), to("v", "x", "")
+	v2 := to("v", "x", "x")
+	s2, w2, s3 := to("s", "y", ""), to("w", "x", "x"), to("s", "x", "x")
+
+	sees("v", y)
+	sees("v", x)
+	sees("v", s1)
+	views["v"].heads("x")
+	sees("v", v1)
+	views["v"].finals("x", "r")
+	sees("v", v2)
+
+	sees("w", x)
+	sees("w", y)
+	views["w"].heads("y")
+	sees("w", w1)
+	sees("w", s1)
+	views["w"].heads("y")
+
+	sees("s", x)
+	sees("s", s1)
+	sees("s", y)
+	views["s"].heads("x")
+	sees("s", w1)
+	views["s"].heads("y")
+	sees("s", s2)
+
+	sees("w", v1)
+	sees("w", v2)
+	views["w"].heads("x")
+	sees("w", w2) // stands again; it sees s at x still
+	for _, f := range []func(*play){v1, v2, w2} {
+		sees("s", f)
+	}
+	views["s"].heads("x")
+	sees("s", s3)
+	views["s"].finals("x", "r") // all three have confirmed x
+
+	sees("v", w1)
+	sees("v", s2)
+	views["v"].heads("y") // v leaves x
+	sees("w", to("v", "y", ""))
+	sees("w", s2)
+	views["w"].heads("y") // and w with it
+}
+
+// Above 128 members admins and the lowest leaves vote.
+func TestElectorate(t *testing.T) {
+	var ms []Voter
+	for i := range 200 {
+		ms = append(ms, Voter{Member(fmt.Sprintf("m%03d", i)), uint8(1), uint32(i)})
+	}
+	ms[150].Rank = 0
+	g := New(nil, Vertex{ID: "r"}, 0, ms)
+	vs := g.Voters("r")
+	if len(vs) != MaxVoters || vs[127].Leaf != 150 || vs[126].Leaf != 126 {
+		t.Fatalf("%d voters, last %v", len(vs), vs[126:])
+	}
+	s := &set{base: "r", members: ms, vertices: map[ID]Vertex{}}
+	r := rand.New(rand.NewPCG(1, 1))
+	at := ID("r")
+	for i := range 120 {
+		v := Vertex{ID: ID(fmt.Sprintf("c%d", i)), Parent: at, Author: "m150", Seq: uint64(i)}
+		now := s.roster(at)
+		for range r.IntN(3) {
+			v.Removed = append(v.Removed, now[r.IntN(len(now))].Member)
+		}
+		if r.IntN(4) == 0 {
+			v.Added = []Voter{{Member(fmt.Sprintf("n%d", i)), uint8(r.IntN(2)), uint32(1000 + i)}}
+		}
+		s.vertices[v.ID] = v
+		if _, err := g.AddVertex(v); err != nil {
+			t.Fatal(err)
+		}
+		at = v.ID
+		if i%3 == 0 && !slices.Equal(g.Voters(at), s.voters(at)) {
+			t.Fatalf("commit %d: voters differ", i)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	p := start(t, "ab")
+	p.commit("a", "r", "x")
+	p.ack("x", "", "b")
+	before := fmt.Sprint(p.Snapshot())
+	for _, c := range []struct {
+		err  error
+		want error
+	}{
+		{errOf(p.AddVertex(Vertex{ID: "x", Parent: "r", Author: "a"})), ErrDuplicate},
+		{errOf(p.AddVertex(Vertex{ID: "f1", Parent: "r", Author: "a"})), ErrDuplicate},
+		{errOf(p.AddVertex(Vertex{ID: "y", Parent: "q", Author: "a"})), ErrUnknown},
+		{errOf(p.AddVertex(Vertex{ID: "y", Parent: "r"})), ErrMalformed},
+		{errOf(p.AddStand(Stand{ID: "f1", Author: "b", At: "x"})), ErrDuplicate},
+		{errOf(p.AddStand(Stand{ID: "f9", Author: "b", At: "q"})), ErrUnknown},
+		{errOf(p.AddStand(Stand{Author: "b", At: "x"})), ErrMalformed},
+	} {
+		if !errors.Is(c.err, c.want) {
+			t.Errorf("%v, want %v", c.err, c.want)
+		}
+	}
+	if after := fmt.Sprint(p.Snapshot()); after != before {
+		t.Errorf("refused frames changed the graph:\n%s\n%s", before, after)
+	}
+	st := p.Snapshot()
+	st.Vertices = append(st.Vertices, Vertex{ID: "z", Parent: "nowhere", Author: "a"})
+	if _, err := Restore(nil, st); !errors.Is(err, ErrMalformed) {
+		t.Error(err)
+	}
+}
+
+func errOf(_ Change, err error) error { return err }
+
+// Retire moves the base one step towards the head and drops what is beside.
+func TestRetire(t *testing.T) {
+	p := start(t, "abc")
+	p.commit("a", "r", "x")
+	p.commit("b", "r", "y")
+	p.ack("x", "", "c")
+	p.commit("c", "x", "x1")
+	if got := p.Losing(); !slices.Equal(got, []ID{"y"}) || !slices.Equal(p.LosingTips(), got) {
+		t.Fatal(got)
+	}
+	if got := p.Retire("r"); !slices.Equal(got, []ID{"y", "r"}) {
+		t.Fatal(got)
+	}
+	p.heads("x1")
+	if p.Base() != "x" || p.Losing() != nil || p.Forks() != nil || p.Retire("x1") != nil || p.Retire("y") != nil {
+		t.Fatalf("base %q, losing %v", p.Base(), p.Losing())
+	}
+	if c := p.commit("a", "x1", "x2"); c.Head != "x2" || c.Was != "x1" || c.Reorg || c.Beside {
+		t.Fatalf("%+v", c)
+	}
+}
+
+// The rules for comparison are functions of the set, too.
+func TestOtherRules(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 6))
+		s := decode(random(r, 20))
+		for _, rule := range []Rule{Tag{}, Depth{}} {
+			var head ID
+			for i := range 3 {
+				st := s.build(r).Snapshot()
+				for j := range st.Vertices {
+					st.Vertices[j].Tag = []byte(st.Vertices[j].ID)
+				}
+				r.Shuffle(len(st.Vertices), func(i, j int) { st.Vertices[i], st.Vertices[j] = st.Vertices[j], st.Vertices[i] })
+				g, err := Restore(rule, st)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if i > 0 && g.Head() != head {
+					t.Fatalf("%s, seed %d: %q and %q", rule.Name(), seed, head, g.Head())
+				}
+				head = g.Head()
+				for _, f := range g.Forks() {
+					if f.RunnerUp().Chosen || f.Why() == "" {
+						t.Fatalf("%+v", f)
+					}
+				}
+			}
+		}
+	}
+}
+
+// BenchmarkChain adds commits and acks where nothing is forked, in a group of
+// 10,000 with 1,000 retained epochs.
+func BenchmarkChain(b *testing.B) {
+	var ms []Voter
+	for i := range 10000 {
+		ms = append(ms, Voter{Member(fmt.Sprint(i)), 1, uint32(i)})
+	}
+	g := New(nil, Vertex{ID: "0"}, 0, ms)
+	id := 0
+	add := func() {
+		id++
+		v := Vertex{ID: ID(fmt.Sprint(id)), Parent: g.Head(), Author: ms[id%100].Member, Seq: uint64(id)}
+		if _, err := g.AddVertex(v); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := g.AddStand(Stand{ID: v.ID + "a", Author: "7", Seq: uint64(2 * id), At: v.ID}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for range 1000 {
+		add()
+	}
+	for b.Loop() {
+		add()
+	}
+}
