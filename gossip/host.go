@@ -305,8 +305,8 @@ const dialTimeout = 10 * time.Second
 const helloTimeout = time.Second
 
 // Connect dials the peers named by addrs, in order, until one is reached, and
-// returns its id. It waits up to a second until both sides know each other's
-// topics, so that a Publish right after it arrives.
+// returns its id. With a topic joined it waits up to a second until both sides
+// know each other's topics, so that a Publish right after it arrives.
 func (t *Transport) Connect(ctx context.Context, addrs []string) (string, error) {
 	infos, err := parseAddrs(addrs)
 	if err != nil {
@@ -316,7 +316,12 @@ func (t *Transport) Connect(ctx context.Context, addrs []string) (string, error)
 	for i, info := range infos {
 		err := t.dial(ctx, info)
 		if err == nil {
-			t.hellos.wait(ctx, info.ID, helloTimeout)
+			t.mu.Lock()
+			topics := len(t.topics)
+			t.mu.Unlock()
+			if topics > 0 { // a peer without topics sends no hello: do not make joiners wait
+				t.hellos.wait(ctx, info.ID, helloTimeout)
+			}
 			return info.ID.String(), nil
 		}
 		if i == 0 {

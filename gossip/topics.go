@@ -3,6 +3,7 @@ package gossip
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -26,6 +27,7 @@ func (t *Transport) newPubSub() (*pubsub.PubSub, error) {
 	if t.config.Heartbeat != 0 {
 		params.HeartbeatInterval = t.config.Heartbeat
 	}
+	quiet := slog.New(errorsOnly{t.log.Handler()})
 	ps, err := pubsub.NewGossipSub(t.ctx, t.host,
 		pubsub.WithGossipSubParams(params),
 		pubsub.WithMessageIdFn(messageID),
@@ -42,8 +44,8 @@ func (t *Transport) newPubSub() (*pubsub.PubSub, error) {
 			return nil
 		}),
 		pubsub.WithRawTracer(&tracer{counts: &t.counts, hellos: t.hellos, door: t.door}),
-		pubsub.WithLogger(t.log),
-		pubsub.WithRPCLogger(t.log),
+		pubsub.WithLogger(quiet),
+		pubsub.WithRPCLogger(quiet),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("gossip: gossipsub: %w", err)
