@@ -32,17 +32,31 @@ func (g *Graph) answers() answer {
 		return g.answer
 	}
 	a := answer{round: g.round, final: g.base}
-	for n := g.head; n != nil; n = n.parent {
-		if a.confirmable == nil && g.passes(n, (*sender).stands) && g.carried(n) {
-			a.confirmable = n
-		}
-		if g.passes(n, (*sender).confirmed) && g.carried(n) {
-			a.final = n
-			break
-		}
+	a.confirmable = g.deepest((*sender).stands)
+	if n := g.deepest((*sender).confirmed); n != nil {
+		a.final = n
 	}
 	g.answer = a
 	return a
+}
+
+// deepest returns the deepest epoch of the head's chain whose voters all pass
+// the test and carry it. While the electorate stays the same, whoever failed
+// below is asked first, so that a silent member does not cost a walk over all
+// voters in every epoch.
+func (g *Graph) deepest(test func(*sender, *node) bool) *node {
+	var failed *sender
+	var among []Voter
+	for n := g.head; n != nil; n = n.parent {
+		voters := g.voters(n)
+		if failed != nil && same(voters, among) && !test(failed, n) {
+			continue
+		}
+		if failed, among = g.failing(n, test), voters; failed == nil && g.carried(n) {
+			return n
+		}
+	}
+	return nil
 }
 
 func (s *sender) stands(n *node) bool { return n.holds(s.pos) }
@@ -52,23 +66,28 @@ func (s *sender) stands(n *node) bool { return n.holds(s.pos) }
 // docs/decisions/0020).
 func (s *sender) confirmed(n *node) bool { return n.holds(s.conf) && !s.everLeft(n) }
 
-// passes reports whether the test holds for every voter of n that is no proved
-// equivocator, and for one at least.
-func (g *Graph) passes(n *node, test func(*sender, *node) bool) bool {
+// failing returns a voter of n that is no proved equivocator and fails the
+// test, nil if there is none. Where all are equivocators, that counts as
+// failing.
+func (g *Graph) failing(n *node, test func(*sender, *node) bool) *sender {
+	silent := &sender{}
 	some := false
 	for _, v := range g.voters(n) {
 		s := g.senders[v.Member]
 		switch {
 		case s == nil:
-			return false
+			return silent
 		case s.proved:
 		case !test(s, n):
-			return false
+			return s
 		default:
 			some = true
 		}
 	}
-	return some
+	if !some {
+		return silent
+	}
+	return nil
 }
 
 // carried reports whether at every retained ancestor of n the voters that
