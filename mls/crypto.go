@@ -1,0 +1,247 @@
+package mls
+
+import (
+	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// ErrKey reports a key of a wrong length or one that the algorithm refuses.
+var ErrKey = errors.New("mls: unusable key")
+
+// labelPrefix precedes the label of every labelled operation (Section 5).
+const labelPrefix = "MLS 1.0 "
+
+// Signer holds a signature key of the group's cipher suite.
+type Signer interface {
+	// Public returns the signature public key as it stands in leaf nodes.
+	Public() []byte
+	// Sign signs the message as it is, without hashing it before.
+	Sign(message []byte) ([]byte, error)
+}
+
+// signatureScheme is the signature algorithm of a cipher suite.
+type signatureScheme interface {
+	verify(public, message, signature []byte) bool
+	checkPublic(public []byte) error
+}
+
+type ed25519Scheme struct{}
+
+func (ed25519Scheme) verify(public, message, signature []byte) bool {
+	// crypto/ed25519 panics for a key of a wrong length.
+	return len(public) == ed25519.PublicKeySize && ed25519.Verify(public, message, signature)
+}
+
+func (ed25519Scheme) checkPublic(public []byte) error {
+	if len(public) != ed25519.PublicKeySize {
+		return fmt.Errorf("%w: Ed25519 public key of %d bytes", ErrKey, len(public))
+	}
+	return nil
+}
+
+type ed25519Signer struct{ key ed25519.PrivateKey }
+
+// NewEd25519Signer returns the signer of a seed of 32 bytes (RFC 8032).
+func NewEd25519Signer(seed []byte) (Signer, error) {
+	if len(seed) != ed25519.SeedSize {
+		return nil, fmt.Errorf("%w: Ed25519 seed of %d bytes", ErrKey, len(seed))
+	}
+	return &ed25519Signer{ed25519.NewKeyFromSeed(seed)}, nil
+}
+
+func (s *ed25519Signer) Public() []byte {
+	return append([]byte(nil), s.key[ed25519.SeedSize:]...)
+}
+
+func (s *ed25519Signer) Sign(message []byte) ([]byte, error) {
+	return ed25519.Sign(s.key, message), nil
+}
+
+// hash is Hash of the concatenation of b.
+func (s *suite) hash(b ...[]byte) []byte {
+	if len(b) == 1 {
+		return s.sum(b[0])
+	}
+	h := s.newHash()
+	for _, p := range b {
+		h.Write(p)
+	}
+	return h.Sum(make([]byte, 0, s.nh))
+}
+
+// hmac is the MAC of Section 6.1 and 8.1.
+func (s *suite) hmac(key, data []byte) []byte {
+	m := hmac.New(s.newHash, key)
+	m.Write(data)
+	return m.Sum(make([]byte, 0, s.nh))
+}
+
+// extract is KDF.Extract. HKDF has no failing input below FIPS limits.
+func (s *suite) extract(salt, ikm []byte) []byte {
+	prk, err := hkdf.Extract(s.newHash, ikm, salt)
+	if err != nil {
+		panic("mls: HKDF-Extract: " + err.Error())
+	}
+	return prk
+}
+
+// expand is KDF.Expand. It fails only above 255 blocks, which no caller asks
+// for: exporters check their length before.
+func (s *suite) expand(secret, info []byte, n int) []byte {
+	out, err := hkdf.Expand(s.newHash, secret, string(info), n)
+	if err != nil {
+		panic("mls: HKDF-Expand: " + err.Error())
+	}
+	return out
+}
+
+// maxExpand is the longest output of KDF.Expand, in bytes.
+func (s *suite) maxExpand() int { return 255 * s.nh }
+
+// expandWithLabel is ExpandWithLabel of Section 8.
+func (s *suite) expandWithLabel(secret []byte, label string, context []byte, n int) []byte {
+	w := writer{make([]byte, 0, 128)}
+	w.u16(uint16(n))
+	w.label(label)
+	w.vec(context)
+	return s.expand(secret, w.buf, n)
+}
+
+// deriveSecret is DeriveSecret of Section 8.
+func (s *suite) deriveSecret(secret []byte, label string) []byte {
+	return s.expandWithLabel(secret, label, nil, s.nh)
+}
+
+// deriveTreeSecret is DeriveTreeSecret of Section 9.1.
+func (s *suite) deriveTreeSecret(secret []byte, label string, generation uint32, n int) []byte {
+	g := [4]byte{byte(generation >> 24), byte(generation >> 16), byte(generation >> 8), byte(generation)}
+	return s.expandWithLabel(secret, label, g[:], n)
+}
+
+// label writes a prefixed label as opaque<V>.
+func (w *writer) label(label string) {
+	w.buf = appendVarint(w.buf, len(labelPrefix)+len(label))
+	w.buf = append(w.buf, labelPrefix...)
+	w.buf = append(w.buf, label...)
+}
+
+// refHash is RefHash of Section 5.2; the caller's label is taken as it is.
+func (s *suite) refHash(label string, value []byte) []byte {
+	w := writer{make([]byte, 0, len(label)+len(value)+8)}
+	w.vec([]byte(label))
+	w.vec(value)
+	return s.sum(w.buf)
+}
+
+// signContent is SignContent of Section 5.1.2.
+func signContent(label string, content []byte) []byte {
+	w := writer{make([]byte, 0, len(labelPrefix)+len(label)+len(content)+8)}
+	w.label(label)
+	w.vec(content)
+	return w.buf
+}
+
+// signWithLabel is SignWithLabel of Section 5.1.2.
+func (s *suite) signWithLabel(signer Signer, label string, content []byte) ([]byte, error) {
+	sig, err := signer.Sign(signContent(label, content))
+	if err != nil {
+		return nil, fmt.Errorf("mls: signing %s: %w", label, err)
+	}
+	return sig, nil
+}
+
+// verifyWithLabel is VerifyWithLabel of Section 5.1.2.
+func (s *suite) verifyWithLabel(public []byte, label string, content, signature []byte) error {
+	if !s.sig.verify(public, signContent(label, content), signature) {
+		return fmt.Errorf("%w: %s", ErrSignature, label)
+	}
+	return nil
+}
+
+// deriveKeyPair is KEM.DeriveKeyPair (RFC 9180, Section 7.1.3).
+func (s *suite) deriveKeyPair(ikm []byte) (priv, pub []byte, err error) {
+	return s.kem.deriveKeyPair(ikm)
+}
+
+// HPKECiphertext is an encapsulated key and the ciphertext under it
+// (RFC 9420, Section 7.6).
+type HPKECiphertext struct {
+	KEMOutput  []byte
+	Ciphertext []byte
+}
+
+func (c HPKECiphertext) write(w *writer) {
+	w.vec(c.KEMOutput)
+	w.vec(c.Ciphertext)
+}
+
+func readHPKECiphertext(r *reader) HPKECiphertext {
+	return HPKECiphertext{KEMOutput: r.vec(), Ciphertext: r.vec()}
+}
+
+// encryptContext is the HPKE info of EncryptWithLabel (Section 5.1.3), already
+// hashed into the HPKE key schedule. Many recipients can share one.
+func (s *suite) encryptContext(label string, context []byte) hpkeContext {
+	return s.hpkeContext(signContent(label, context))
+}
+
+// encryptWithLabel is EncryptWithLabel of Section 5.1.3. The encapsulation's
+// seed is drawn from rand: equal bytes there give an equal ciphertext.
+func (s *suite) encryptWithLabel(pub []byte, label string, context, plaintext []byte, rand io.Reader) (HPKECiphertext, error) {
+	seed, err := s.encapSeed(rand)
+	if err != nil {
+		return HPKECiphertext{}, err
+	}
+	return s.hpkeSeal(pub, s.encryptContext(label, context), plaintext, seed)
+}
+
+// decryptWithLabel is DecryptWithLabel of Section 5.1.3.
+func (s *suite) decryptWithLabel(priv []byte, label string, context []byte, ct HPKECiphertext) ([]byte, error) {
+	return s.hpkeOpen(priv, nil, s.encryptContext(label, context), ct)
+}
+
+// encapSeed draws the seed of one encapsulation.
+func (s *suite) encapSeed(rand io.Reader) ([]byte, error) {
+	return randomBytes(rand, s.kem.seedSize())
+}
+
+// randomBytes reads n bytes from rand.
+func randomBytes(rand io.Reader, n int) ([]byte, error) {
+	b := make([]byte, n)
+	if _, err := io.ReadFull(rand, b); err != nil {
+		return nil, fmt.Errorf("mls: reading randomness: %w", err)
+	}
+	return b, nil
+}
+
+// aeadSeal encrypts with the suite's AEAD.
+func (s *suite) aeadSeal(key, nonce, aad, plaintext []byte) ([]byte, error) {
+	if len(nonce) != s.nn {
+		return nil, fmt.Errorf("%w: AEAD nonce of %d bytes", ErrKey, len(nonce))
+	}
+	a, err := s.newAEAD(key)
+	if err != nil {
+		return nil, fmt.Errorf("%w: AEAD key of %d bytes", ErrKey, len(key))
+	}
+	return a.Seal(nil, nonce, plaintext, aad), nil
+}
+
+// aeadOpen decrypts with the suite's AEAD.
+func (s *suite) aeadOpen(key, nonce, aad, ciphertext []byte) ([]byte, error) {
+	if len(nonce) != s.nn {
+		return nil, fmt.Errorf("%w: AEAD nonce of %d bytes", ErrKey, len(nonce))
+	}
+	a, err := s.newAEAD(key)
+	if err != nil {
+		return nil, fmt.Errorf("%w: AEAD key of %d bytes", ErrKey, len(key))
+	}
+	pt, err := a.Open(nil, nonce, ciphertext, aad)
+	if err != nil {
+		return nil, ErrDecrypt
+	}
+	return pt, nil
+}
