@@ -51,6 +51,7 @@ type target struct {
 	addrs    []ma.Multiaddr // latest first
 	static   bool
 	member   bool // worth remembering
+	met      bool // was connected in this run
 	dialing  bool
 	failures int
 	next     time.Time // of the next dial
@@ -203,25 +204,23 @@ func (k *keeper) run() {
 func (k *keeper) dialDue(now time.Time) time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	wait := slowRetry
-	for id, g := range k.targets {
-		switch {
-		case k.t.host.Network().Connectedness(id) == network.Connected:
-			g.seen = now
-			continue
-		case !g.static && now.Sub(g.seen) > giveUp:
-			delete(k.targets, id)
-			signal(k.changed)
-			continue
-		case g.dialing || len(g.addrs) == 0 || k.t.gater.isBlocked(id):
-			continue
+	due, wait := k.due(now)
+	long := 0 // dials that are likely to last until they time out
+	for _, g := range k.targets {
+		if g.dialing && !g.likely() {
+			long++
 		}
-		if due := g.next.Sub(now); due > 0 {
-			wait = min(wait, due)
-			continue
+	}
+	for _, id := range due {
+		g := k.targets[id]
+		if !g.likely() {
+			if long == maxDials/2 {
+				break // the rest of the slots is for those that will answer
+			}
+			long++
 		}
 		if k.dials == maxDials {
-			continue // the end of a dial wakes us
+			break // the end of a dial wakes us
 		}
 		g.dialing = true
 		k.dials++
@@ -229,6 +228,42 @@ func (k *keeper) dialDue(now time.Time) time.Duration {
 		k.t.spawn(func() { k.dial(info) })
 	}
 	return wait
+}
+
+// due lists the peers to dial now, those that are likely to answer first, and
+// says when the next one is due. The caller holds k.mu.
+func (k *keeper) due(now time.Time) (due []peer.ID, wait time.Duration) {
+	wait = slowRetry
+	for id, g := range k.targets {
+		switch {
+		case k.t.host.Network().Connectedness(id) == network.Connected:
+			g.seen, g.met = now, true
+		case !g.static && now.Sub(g.seen) > giveUp:
+			delete(k.targets, id)
+			signal(k.changed)
+		case g.dialing || len(g.addrs) == 0 || k.t.gater.isBlocked(id):
+		case g.next.After(now):
+			wait = min(wait, g.next.Sub(now))
+		default:
+			due = append(due, id)
+		}
+	}
+	slices.SortFunc(due, func(a, b peer.ID) int {
+		g, h := k.targets[a], k.targets[b]
+		if g.likely() != h.likely() {
+			if g.likely() {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(g.next.Compare(h.next), cmp.Compare(a, b))
+	})
+	return due, wait
+}
+
+// likely says whether a dial of the peer has a good chance.
+func (g *target) likely() bool {
+	return g.static || g.met && time.Since(g.seen) < lately
 }
 
 func (k *keeper) dial(info peer.AddrInfo) {
@@ -249,7 +284,7 @@ func (k *keeper) dial(info peer.AddrInfo) {
 // closed it at once. The caller holds k.mu.
 func (k *keeper) retry(g *target) {
 	most := slowRetry
-	if g.static || time.Since(g.seen) < lately {
+	if g.likely() {
 		most = fastRetry
 	}
 	pause := min(most, firstRetry<<min(g.failures, 10))
@@ -276,7 +311,7 @@ func (k *keeper) notifiee() network.Notifiee {
 			defer k.mu.Unlock()
 			if g := k.targets[conn.RemotePeer()]; g != nil {
 				if !g.up.IsZero() {
-					g.seen = time.Now()
+					g.seen, g.met = time.Now(), true
 					if time.Since(g.up) > stable {
 						g.failures = 0
 						g.next = time.Now().Add(k.headStart(conn.RemotePeer()))

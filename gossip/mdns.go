@@ -22,7 +22,8 @@ type discovery struct{ t *Transport }
 
 func newDiscovery(t *Transport) *discovery { return &discovery{t: t} }
 
-// HandlePeerFound is called once for each peer; the keeper does the rest.
+// HandlePeerFound is called once for each start of a peer's service; the keeper
+// does the rest.
 func (d *discovery) HandlePeerFound(info peer.AddrInfo) {
 	_, exit, ok := d.t.enter()
 	if !ok {
@@ -31,6 +32,7 @@ func (d *discovery) HandlePeerFound(info peer.AddrInfo) {
 	defer exit()
 	d.t.log.Debug("found on the local network", "peer", info.ID, "addrs", info.Addrs)
 	d.t.keeper.add(info.ID, info.Addrs, 0)
+	d.t.keeper.hurry(info.ID) // it may just have come back
 }
 
 // run keeps the service going until the transport closes.

@@ -155,8 +155,10 @@ func (t *Transport) follow(topic string, sub *subscription) {
 		}
 		if event.Type == pubsub.PeerJoin {
 			t.keeper.member(event.Peer)
+			t.host.ConnManager().Protect(event.Peer, topic)
 			h.PeerJoin(topic, event.Peer.String())
 		} else {
+			t.host.ConnManager().Unprotect(event.Peer, topic)
 			h.PeerLeave(topic, event.Peer.String())
 		}
 		exit()
@@ -179,6 +181,9 @@ func (t *Transport) Leave(topic string) error {
 	t.mu.Unlock()
 	<-sub.done
 	sub.events.Cancel()
+	for _, id := range sub.topic.ListPeers() {
+		t.host.ConnManager().Unprotect(id, topic)
+	}
 	sub.leave()
 	t.door.topics.own(topic, false)
 	if err := t.pubsub.UnregisterTopicValidator(topic); err != nil {

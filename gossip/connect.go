@@ -1,0 +1,110 @@
+package gossip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// Connections lists the open connections: peer, remote address and direction
+// ("in" or "out"), sorted.
+func (t *Transport) Connections() [][3]string {
+	var out [][3]string
+	for _, conn := range t.host.Network().Conns() {
+		direction := "out"
+		if conn.Stat().Direction == network.DirInbound {
+			direction = "in"
+		}
+		out = append(out, [3]string{conn.RemotePeer().String(), conn.RemoteMultiaddr().String(), direction})
+	}
+	slices.SortFunc(out, func(a, b [3]string) int { return slices.Compare(a[:], b[:]) })
+	return out
+}
+
+// dialTimeout bounds one dial over all addresses of a peer.
+const dialTimeout = 10 * time.Second
+
+// helloTimeout bounds how long Connect waits for gossipsub's first packets.
+const helloTimeout = time.Second
+
+// Connect dials the peers named by addrs, in order, until one is reached, and
+// returns its id. With a topic joined it waits up to a second until both sides
+// know each other's topics, so that a Publish right after it arrives.
+func (t *Transport) Connect(ctx context.Context, addrs []string) (string, error) {
+	infos, err := parseAddrs(addrs)
+	if err != nil {
+		return "", err
+	}
+	failed := fmt.Errorf("%w: no address given", ErrAddress)
+	for i, info := range infos {
+		err := t.dial(ctx, info)
+		if err == nil {
+			t.mu.Lock()
+			topics := len(t.topics)
+			t.mu.Unlock()
+			if topics > 0 { // a peer without topics sends no hello: do not make joiners wait
+				t.hellos.wait(ctx, info.ID, helloTimeout)
+			}
+			return info.ID.String(), nil
+		}
+		if i == 0 {
+			failed = err
+		} else {
+			failed = errors.Join(failed, err)
+		}
+	}
+	return "", failed
+}
+
+// dial connects to one peer, whatever the swarm's backoff for it says: after a
+// partition that backoff would keep peers apart for minutes.
+func (t *Transport) dial(ctx context.Context, info peer.AddrInfo) error {
+	if info.ID == t.host.ID() {
+		return fmt.Errorf("%w: %s is this host", ErrAddress, info.ID)
+	}
+	if t.gater.isBlocked(info.ID) {
+		return fmt.Errorf("%w: %s", ErrBlocked, info.ID)
+	}
+	if t.ctx.Err() != nil {
+		return ErrClosed
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	defer context.AfterFunc(t.ctx, cancel)()
+	if err := t.host.Connect(network.WithForceDirectDial(ctx, "dmls"), info); err != nil {
+		return fmt.Errorf("gossip: connect: %w", err)
+	}
+	return nil
+}
+
+// Block closes all connections with a peer and refuses new ones, both ways,
+// until Unblock or the end of the process.
+func (t *Transport) Block(peer string) error {
+	id, err := parsePeer(peer)
+	if err != nil {
+		return err
+	}
+	t.keeper.add(id, t.host.Peerstore().Addrs(id), 0)
+	t.gater.block(id)
+	t.sender.forget(id)
+	if err := t.host.Network().ClosePeer(id); err != nil {
+		return fmt.Errorf("gossip: close connections with %s: %w", peer, err)
+	}
+	return nil
+}
+
+// Unblock undoes Block and dials the peer in the background.
+func (t *Transport) Unblock(peer string) error {
+	id, err := parsePeer(peer)
+	if err != nil {
+		return err
+	}
+	t.gater.unblock(id)
+	t.keeper.hurry(id)
+	return nil
+}
