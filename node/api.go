@@ -175,7 +175,7 @@ func findMember(s group.Status, ref string) (leaf uint32, err error) {
 	for _, m := range s.Members {
 		if ref != "" && (m.Name == ref || strings.HasPrefix(m.ID, ref)) {
 			found = append(found, m.ID)
-			leaves[m.ID] = uint32(m.Leaf)
+			leaves[m.ID] = m.Leaf
 		}
 	}
 	id, err := one("member", ref, found)
@@ -258,8 +258,8 @@ func (n *Node) Peers() []PeerInfo {
 		return all[peer]
 	}
 	for _, c := range n.transport.Connections() {
-		p := get(c.Peer)
-		p.Addrs, p.Direction = append(p.Addrs, c.Addr), c.Direction
+		p := get(c[0])
+		p.Addrs, p.Direction = append(p.Addrs, c[1]), c[2]
 	}
 	n.blocked.Range(func(peer, _ any) bool { get(peer.(string)).Blocked = true; return true })
 	for gid, topic := range n.topics() {

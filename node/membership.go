@@ -278,6 +278,7 @@ func (r *round) replace(gid string, old *running) error {
 		return err
 	}
 	r.batch = append(r.batch, ops...)
+	r.replaced = append(r.replaced, old)
 	delete(r.topics, old.topic)
 	return nil
 }

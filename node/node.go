@@ -30,6 +30,8 @@ type Config struct {
 	Logger *slog.Logger     // nil: silent
 	Now    func() time.Time // nil: time.Now
 	Rand   io.Reader        // nil: crypto/rand
+
+	engines *engines // for tests; nil: package group's
 }
 
 // Node is a device that runs: many groups, one goroutine that steps them, and
@@ -58,8 +60,9 @@ type Node struct {
 	remembered string       // addresses as last stored
 }
 
-// closeWait bounds how long Close waits for queued work.
-const closeWait = 5 * time.Second
+// closeWait bounds how long Close waits for queued work; the rest of the 5
+// seconds that a daemon may take is for transport and store.
+const closeWait = 3 * time.Second
 
 // Open starts a node. It owns the store and the transport from here on: both
 // are closed by Close, or at once if Open fails. ctx bounds Open itself only.
@@ -128,10 +131,15 @@ func (n *Node) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.driver, err = NewDriver(ctx, DriverConfig{
+	c := DriverConfig{
 		Identity: group.Identity{Name: n.id.name, Signer: signer}, Group: n.c.Group,
 		Store: n.store, Network: n.transport, Sink: n.hub, Timing: n.c.Timing,
-	})
+	}
+	if n.c.engines != nil {
+		n.driver, err = newDriver(ctx, c, *n.c.engines)
+	} else {
+		n.driver, err = NewDriver(ctx, c)
+	}
 	if err != nil {
 		return err
 	}
@@ -156,7 +164,7 @@ func (n *Node) start(ctx context.Context) error {
 func (n *Node) env() group.Env { return group.Env{Now: n.c.Now(), Rand: n.c.Rand} }
 
 // Close refuses new work, finishes what is queued, and closes transport and
-// store. It takes 5 seconds at most before it gives queued work up. Closing
+// store. After 3 seconds it gives queued work up, as a crash would. Closing
 // again returns the first result.
 func (n *Node) Close() error {
 	n.closeOnce.Do(func() {

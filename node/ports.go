@@ -39,7 +39,9 @@ type Transport interface {
 	// Connect dials one peer at any of its addresses and returns its name.
 	Connect(ctx context.Context, addrs []string) (peer string, err error)
 	Self() string
-	Connections() []Conn
+	// Connections lists the open connections: peer, remote address, and
+	// direction, which is "in" or "out".
+	Connections() [][3]string
 	// ListenAddrs lists what is listened on, with the actual ports, and Known
 	// the peers worth dialling: both for the next run.
 	ListenAddrs() []string
@@ -49,17 +51,9 @@ type Transport interface {
 	Close() error
 }
 
-// Conn is one open connection. Direction is "inbound" or "outbound". Like
-// Handler it is an alias of an unnamed type, so that transports need no import
-// of this package.
-type Conn = struct {
-	Peer      string
-	Addr      string
-	Direction string
-}
-
 // Handler takes what a [Transport] brings. Its methods may be called from any
-// goroutine. Only Check waits, and never for long.
+// goroutine. Only Check waits, and never for long. It is an alias of an unnamed
+// type, so that transports need no import of this package.
 type Handler = interface {
 	// Check judges a block from a topic: 0 accept, 1 ignore, 2 reject.
 	Check(ctx context.Context, topic, from string, block []byte) int

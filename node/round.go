@@ -21,6 +21,7 @@ type round struct {
 	acts     []func()         // after the commit, in order
 	touched  map[string]bool  // groups stepped: memory is ahead of the disk
 	fresh    map[string]bool  // groups that the store does not know yet
+	replaced []*running       // earlier stays in groups joined again
 	begun    []Ticket         // attempts to join that it does not know yet
 	broken   map[string]error // groups whose engine gave up
 }
@@ -75,6 +76,9 @@ func (r *round) rollback(err error) []Outcome {
 		} else {
 			r.reload(gid)
 		}
+	}
+	for _, g := range r.replaced {
+		r.groups[g.engine.ID()], r.topics[g.topic] = g, g
 	}
 	for _, t := range r.begun {
 		delete(r.joins.byID, t.ID())
