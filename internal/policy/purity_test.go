@@ -161,6 +161,13 @@ func (w *purity) file(f *ast.File) {
 					w.packageVar(s.(*ast.ValueSpec))
 				}
 			}
+			ast.Inspect(d, func(n ast.Node) bool {
+				f, ok := n.(*ast.FuncLit)
+				if ok {
+					w.assignments(f)
+				}
+				return !ok
+			})
 		}
 	}
 }
@@ -210,8 +217,9 @@ func isSelector(e ast.Expr, x, sel string) bool {
 }
 
 // isTable says whether v is a composite literal, or bytes spelled as a string,
-// in which nothing is computed: no function literal and no call except
-// conversions.
+// in which nothing is computed: no call except conversions. A row may hold a
+// function literal: at package level there is nothing that it could capture, so
+// it is a function without a name. Its body obeys the other rules.
 func (w *purity) isTable(v ast.Expr) bool {
 	switch x := v.(type) {
 	case *ast.CompositeLit:
@@ -226,7 +234,7 @@ func (w *purity) isTable(v ast.Expr) bool {
 	ast.Inspect(v, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.FuncLit:
-			ok = false
+			return false
 		case *ast.CallExpr:
 			switch f := n.Fun.(type) {
 			case *ast.Ident: // a conversion to a type of the package, or a builtin
@@ -243,7 +251,7 @@ func (w *purity) isTable(v ast.Expr) bool {
 
 // assignments reports writes to package variables: a table that changes is
 // state. A name that the function declares itself is its own variable.
-func (w *purity) assignments(d *ast.FuncDecl) {
+func (w *purity) assignments(d ast.Node) {
 	local := map[string]bool{}
 	declare := func(names ...*ast.Ident) {
 		for _, n := range names {
