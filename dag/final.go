@@ -20,6 +20,22 @@ func (g *Graph) Confirmable() ID {
 // The base counts as final.
 func (g *Graph) Final() ID { return g.answers().final.ID }
 
+// Owes returns the epoch that a frame of m could newly confirm: the
+// confirmable one, if m has a vote there and its confirmation would count. It
+// is empty when m need not speak. A joiner owes its base, although to itself
+// the base is final.
+func (g *Graph) Owes(m Member) ID {
+	x, s := g.answers().confirmable, g.senders[m]
+	if x == nil || s == nil || s.proved || s.confirmed(x) || s.everLeft(x) {
+		return ""
+	}
+	voters := g.voters(x)
+	if !slices.ContainsFunc(voters, func(v Voter) bool { return v.Member == m }) || x == g.base && len(voters) == 1 {
+		return ""
+	}
+	return x.ID
+}
+
 // answer holds the answers of section 5.6 for one round of changes.
 type answer struct {
 	round       int
