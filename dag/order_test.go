@@ -171,7 +171,7 @@ func random(r *rand.Rand, frames int) []byte {
 // TestOrder: head, members, votes, confirmable and final epoch are functions
 // of the set, and what the reference says.
 func TestOrder(t *testing.T) {
-	n := uint64(1500)
+	n := uint64(800)
 	if testing.Short() {
 		n = 400
 	}
