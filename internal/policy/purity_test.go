@@ -351,11 +351,12 @@ func TestPurityBites(t *testing.T) {
 		`type T uint8; var x = [...]T{1, T(2)}`:                      "",
 		`var x = map[string][]byte{"a": []byte("b")}`:                "",
 		`var x = []byte("label")`:                                    "",
-		`import "io"; type T int; var _ io.Reader = (*T)(nil)`:       "",
-		`var x = []int{1}; func f(x []int) { x[0] = 2 }`:             "",
-		`var x = []int{1}; func f() { x := []int{}; x[0] = 2 }`:      "",
-		`import "time"; func f(t time.Time) time.Duration { return time.Unix(0, 0).Sub(t) }`: "",
-		`type t struct{}; func (t) init() {}`:                                                "",
+		`var x = []func(int) int{func(i int) int { i++; return f(i) }}; func f(i int) int { return i }`: "",
+		`import "io"; type T int; var _ io.Reader = (*T)(nil)`:                                          "",
+		`var x = []int{1}; func f(x []int) { x[0] = 2 }`:                                                "",
+		`var x = []int{1}; func f() { x := []int{}; x[0] = 2 }`:                                         "",
+		`import "time"; func f(t time.Time) time.Duration { return time.Unix(0, 0).Sub(t) }`:            "",
+		`type t struct{}; func (t) init() {}`:                                                           "",
 	} {
 		fset := token.NewFileSet()
 		f, err := parser.ParseFile(fset, "p.go", "package p; "+source, parser.SkipObjectResolution)
