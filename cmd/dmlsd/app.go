@@ -20,6 +20,7 @@ type app struct {
 	in        io.Reader
 	out, talk io.Writer
 	home      string // of --home
+	open      func(context.Context, deviceConfig) (device, error)
 }
 
 func (a *app) rootCmd() *cobra.Command {

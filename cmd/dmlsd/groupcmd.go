@@ -178,7 +178,9 @@ func (a *app) groupForksCmd() *cobra.Command {
 
 func (a *app) groupLogCmd() *cobra.Command {
 	cmd := a.onGroup("log", "Print what happened in the canonical order, equal on all members")
-	return reads(a, cmd, func(ctx context.Context, c *api.Client, args []string) ([]api.LogEntry, error) { return c.Log(ctx, args[0]) }, func(log []api.LogEntry) {
+	return reads(a, cmd, func(ctx context.Context, c *api.Client, args []string) ([]api.LogEntry, error) {
+		return c.Log(ctx, args[0])
+	}, func(log []api.LogEntry) {
 		var rows [][]string
 		for _, e := range log {
 			what := e.Text

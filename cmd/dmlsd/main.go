@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -18,25 +17,25 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	code := execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	a := &app{in: os.Stdin, out: os.Stdout, talk: os.Stderr, open: openNode}
+	code := a.execute(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
 }
 
 // execute runs one command line and returns the exit code. Data goes to out,
 // talk and errors to talk.
-func execute(ctx context.Context, args []string, in io.Reader, out, talk io.Writer) int {
-	a := &app{in: in, out: out, talk: talk}
+func (a *app) execute(ctx context.Context, args []string) int {
 	cmd := a.rootCmd()
 	cmd.SetArgs(args)
-	cmd.SetIn(in)
-	cmd.SetOut(out)
-	cmd.SetErr(talk)
+	cmd.SetIn(a.in)
+	cmd.SetOut(a.out)
+	cmd.SetErr(a.talk)
 	err := cmd.ExecuteContext(ctx)
 	switch {
 	case err == nil:
 		return 0
-	case ctx.Err() != nil && !errors.Is(err, errDirty):
+	case errors.Is(err, context.Canceled):
 		return 130
 	}
 	var e *api.Error
@@ -44,6 +43,6 @@ func execute(ctx context.Context, args []string, in io.Reader, out, talk io.Writ
 		// Only cobra's own complaints come as plain errors.
 		e = &api.Error{What: err.Error(), Fix: "see: dmlsd --help", Code: api.Usage}
 	}
-	fmt.Fprintf(talk, "dmlsd: error: %s\n", e)
+	fmt.Fprintf(a.talk, "dmlsd: error: %s\n", e)
 	return e.Code.Exit()
 }

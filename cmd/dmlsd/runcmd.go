@@ -18,10 +18,6 @@ import (
 // drainTime bounds how long a daemon takes to stop after SIGTERM.
 const drainTime = 5 * time.Second
 
-// errDirty says that work was cut off when the daemon stopped. What the store
-// had acknowledged is kept all the same, as after a crash.
-var errDirty = errors.New("the daemon did not stop in time")
-
 func (a *app) initCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "init", Short: "Create this device's home and keys", Args: cobra.NoArgs}
 	name := cmd.Flags().String("name", "", "name that others will see (required)")
@@ -138,7 +134,8 @@ func (a *app) drain(server *api.Server, d device) error {
 		fmt.Fprintln(a.talk, "stopped")
 		return nil
 	case <-time.After(drainTime - 200*time.Millisecond):
-		return fmt.Errorf("%w; nothing that was acknowledged is lost", errDirty)
+		// What was acknowledged is in the store, as after a crash.
+		return &api.Error{What: "stopped in the middle", Why: fmt.Sprintf("work was left after %v", drainTime), Fix: "start it again: nothing that was acknowledged is lost", Code: api.Timeout}
 	}
 }
 

@@ -19,7 +19,12 @@ type Error struct {
 	Why  string `json:"why"`
 	Fix  string `json:"fix"`
 	Code Code   `json:"code"`
+
+	cause error // where it is known on this side
 }
+
+// Unwrap is the cause, where it is known on this side of the socket.
+func (e *Error) Unwrap() error { return e.cause }
 
 func (e *Error) Error() string {
 	s := e.What
@@ -115,7 +120,7 @@ func Explain(what string, err error) *Error {
 	if errors.As(err, &e) {
 		return e
 	}
-	e = &Error{What: what, Why: reason(err), Code: Failed, Fix: "the daemon's log may say more"}
+	e = &Error{What: what, Why: reason(err), Code: Failed, Fix: "the daemon's log may say more", cause: err}
 	for _, c := range causes {
 		if errors.Is(err, c.err) {
 			e.Code, e.Fix = c.code, c.fix

@@ -51,16 +51,13 @@ func (n Node) Group(gid string) (Group, error) {
 
 func groupOf(s group.Status) Group {
 	g := Group{
-		Group: s.Group, Name: s.Name, Head: s.Head, Epoch: s.Epoch, State: string(s.State), Members: []Member{},
+		Group: s.Group, Name: s.Name, Head: s.Head, Epoch: s.Epoch, State: s.State, Members: []Member{},
 		ForksOpen: s.ForksOpen, RetainedEpochs: s.RetainedEpochs, Final: s.Final,
-		SecretsRetained: s.SecretsRetained, SecretBytes: s.SecretBytes, Parked: s.Parked, Blocks: s.Blocks,
-		Authenticator: s.Authenticator,
-	}
-	if s.Cursor > 0 {
-		g.Cursor = s.Cursor - 1 // the engine names the next one
+		SecretsRetained: s.Retained, SecretBytes: s.RetainedBytes, Parked: s.Parked, Blocks: s.Blocks,
+		Cursor: s.Cursor, Authenticator: s.Authenticator,
 	}
 	for _, m := range s.Members {
-		g.Members = append(g.Members, Member{Leaf: uint32(m.Leaf), ID: m.ID, Name: m.Name, Self: m.Self, Stands: m.Stands})
+		g.Members = append(g.Members, Member{Leaf: m.Leaf, ID: m.ID, Name: m.Name, Self: m.Self, Stands: m.Stands})
 	}
 	return g
 }
@@ -87,24 +84,36 @@ func GraphOf(v group.View) DAG {
 	for _, f := range v.Forks {
 		fork := dagview.Fork{At: f.At, Why: f.Why}
 		for _, b := range f.Branches {
-			fork.Branches = append(fork.Branches, dagview.Branch{Child: b.Child, Chosen: b.Chosen, Votes: b.Votes, Voters: b.Voters})
+			fork.Branches = append(fork.Branches, dagview.Branch{Child: b.Child, Chosen: b.Chosen, Votes: len(b.Voters), Voters: b.Voters})
 		}
 		g.Forks = append(g.Forks, fork)
 	}
 	return g
 }
 
-// Log implements Backend.
+// Log implements Backend. The engine keeps no texts; they are in the event log.
 func (n Node) Log(gid string) ([]LogEntry, error) {
 	log, err := n.Node.Log(gid)
-	list := []LogEntry{}
+	if err != nil {
+		return nil, err
+	}
+	texts := map[string]string{}
+	for ev, err := range n.Node.Events(context.Background(), gid, 0, false) {
+		if err != nil {
+			return nil, err
+		}
+		if ev.Kind == group.KindMessage {
+			texts[ev.CID] = ev.Text
+		}
+	}
+	list := make([]LogEntry, 0, len(log))
 	for _, e := range log {
 		list = append(list, LogEntry{
-			CID: e.CID, Kind: string(e.Kind), From: e.From, Name: e.Name, Epoch: e.Epoch, Head: e.Head,
-			Actions: e.Actions, Text: e.Text,
+			CID: e.CID, Kind: e.Kind, From: e.From, Name: e.Name, Epoch: e.Epoch, Parent: e.Parent, Seq: e.Seq,
+			Actions: e.Actions, Text: texts[e.CID],
 		})
 	}
-	return list, err
+	return list, nil
 }
 
 // Events implements Backend.

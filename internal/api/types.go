@@ -69,11 +69,12 @@ type Group struct {
 // have opened the same frames.
 type LogEntry struct {
 	CID     string   `json:"cid"`
-	Kind    string   `json:"kind"` // "message", "commit", "ack", …
+	Kind    string   `json:"kind"` // "message", "ack", "leave" or "commit"
 	From    string   `json:"from"` // identity, hex
 	Name    string   `json:"name"`
-	Epoch   uint64   `json:"epoch"`
-	Head    string   `json:"head"` // CID of the epoch it was sent in
+	Epoch   uint64   `json:"epoch"`  // that it was sent in
+	Parent  string   `json:"parent"` // CID of the commit that created that epoch
+	Seq     uint64   `json:"seq"`    // of its sender
 	Actions []string `json:"actions,omitempty"`
 	Text    string   `json:"text,omitempty"`
 }
