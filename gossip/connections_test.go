@@ -229,6 +229,27 @@ func TestConnectErrors(t *testing.T) {
 	}
 }
 
+// A failed dial leaves a backoff of 5 s and more in the swarm; ours ignore it.
+func TestConnectAfterAFailedDial(t *testing.T) {
+	a, _ := start(t, "a")
+	b, _ := start(t, "b")
+	listen, addrs := b.ListenAddrs(), b.Addrs()
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := a.Connect(ctx, addrs[:1]); err == nil {
+		t.Fatal("connected to a closed host")
+	}
+	again, _ := start(t, "b", func(c *Config) { c.Listen = listen })
+	begin := time.Now()
+	connect(t, a, again)
+	if took := time.Since(begin); took > 2*time.Second {
+		t.Errorf("connected after %v", took)
+	}
+}
+
 func TestConfigValidate(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"seed":      func(c *Config) { c.KeySeed = c.KeySeed[1:] },
@@ -248,6 +269,53 @@ func TestConfigValidate(t *testing.T) {
 				_ = transport.Close()
 			}
 		}
+	}
+}
+
+func TestNoCallbackAfterClose(t *testing.T) {
+	a, _ := start(t, "a")
+	b, rb := start(t, "b")
+	var mu sync.Mutex
+	running, begun := 0, 0
+	count := func(change int) {
+		mu.Lock()
+		defer mu.Unlock()
+		running += change
+		begun += max(change, 0)
+	}
+	rb.judge = func([]byte) int {
+		count(1)
+		defer count(-1)
+		time.Sleep(200 * time.Millisecond)
+		return Accept
+	}
+	join(t, a, b)
+	connect(t, a, b)
+	for i := range 50 {
+		publish(t, a, string(rune('a'+i)))
+		if err := a.Send(b.Self(), SyncProtocol, pattern(1<<20)); err != nil {
+			break // the queue is full, which will do
+		}
+	}
+	eventually(t, 2*time.Second, "checks are running", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return running > 0
+	})
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	before, messages := begun, len(rb.received())
+	if running != 0 {
+		t.Errorf("%d checks run after Close", running)
+	}
+	mu.Unlock()
+	time.Sleep(100 * time.Millisecond)
+	mu.Lock()
+	if begun != before || len(rb.received()) != messages {
+		t.Error("the handler was called after Close")
 	}
 }
 
