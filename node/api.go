@@ -15,7 +15,7 @@ import (
 // returns nil.
 func (n *Node) Groups() []group.Status {
 	var all []group.Status
-	err := n.look(context.Background(), func(d *Driver) {
+	err := n.look(func(d *Driver) {
 		for _, gid := range d.Groups() {
 			if s, err := d.Status(gid); err == nil {
 				all = append(all, s)
@@ -58,7 +58,10 @@ func (n *Node) CreateGroup(ctx context.Context, name string) (gid string, err er
 		return "", err
 	}
 	o, err := n.call(ctx, Create{Name: name})
-	return o.Group, err
+	if err != nil {
+		return "", err
+	}
+	return o.Group, nil
 }
 
 // Invite makes a ticket for one joiner, a line of text. Whoever has it can
@@ -233,7 +236,7 @@ func (n *Node) Log(gid string) (l []group.LogEntry, err error) {
 
 func (n *Node) ask(f func(*Driver) error) error {
 	var inner error
-	if err := n.look(context.Background(), func(d *Driver) { inner = f(d) }); err != nil {
+	if err := n.look(func(d *Driver) { inner = f(d) }); err != nil {
 		return err
 	}
 	return inner
@@ -279,7 +282,7 @@ func (n *Node) Peers() []PeerInfo {
 
 func (n *Node) topics() map[string]string {
 	topics := map[string]string{}
-	_ = n.look(context.Background(), func(d *Driver) {
+	_ = n.look(func(d *Driver) {
 		for gid, r := range d.groups {
 			topics[gid] = r.topic
 		}

@@ -233,6 +233,9 @@ func (g *fakeGroup) Step(env group.Env, in group.Input) (group.Output, error) {
 		g.say(env, &out, block{Text: string(in.Text)})
 		copy(out.Sent.Message[:], sha(in.Text))
 	case group.Change:
+		if g.state != "member" {
+			return out, group.ErrNotMember
+		}
 		b := block{}
 		if len(in.Add) > 0 {
 			if bytes.HasPrefix(in.Add[0], []byte("bad")) {

@@ -13,8 +13,14 @@ func (n *Node) loop() {
 	defer close(n.loopDone)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	addresses := time.NewTicker(addressPause)
+	defer addresses.Stop()
 	for {
 		select {
+		case <-addresses.C:
+			if err := n.rememberAddresses(n.life); err != nil {
+				n.c.Logger.Warn("addresses not stored", "err", err)
+			}
 		case <-n.box.ready:
 			tasks, open := n.box.take(MaxInputs)
 			n.perform(tasks)
@@ -27,6 +33,9 @@ func (n *Node) loop() {
 		n.setTimer(timer)
 	}
 }
+
+// addressPause is how old remembered addresses are after a crash, at most.
+const addressPause = 5 * time.Second
 
 // Bounds of the pause between two ticks: short ones would spin when work stays
 // due, and a clock that was set back must not stop the node for good.
@@ -53,10 +62,8 @@ func (n *Node) perform(tasks []task) {
 		}
 		n.performInputs(tasks[:k])
 		if k < len(tasks) {
-			if t := tasks[k]; t.ctx.Err() == nil {
-				t.look(n.driver)
-				t.reply <- Outcome{}
-			}
+			tasks[k].look(n.driver)
+			tasks[k].reply <- Outcome{}
 			k++
 		}
 		tasks = tasks[k:]
@@ -103,8 +110,10 @@ func (n *Node) call(ctx context.Context, in Input) (Outcome, error) {
 	return o, err
 }
 
-// look runs f between two rounds of the Driver. f must not keep it.
-func (n *Node) look(ctx context.Context, f func(*Driver)) error {
+// look runs f between two rounds of the Driver and waits for its end. f must
+// not keep the Driver.
+func (n *Node) look(f func(*Driver)) error {
+	ctx := context.Background()
 	_, err := n.wait(ctx, task{ctx: ctx, look: f})
 	return err
 }

@@ -57,7 +57,8 @@ type Node struct {
 	blocked   sync.Map // peer -> struct{}, of Block
 
 	storeMu    sync.RWMutex // held by readers of events; Close takes it for good
-	remembered string       // addresses as last stored
+	remembered string       // addresses as last stored; of the loop's goroutine, like known
+	known      []string
 }
 
 // closeWait bounds how long Close waits for queued work; the rest of the 5
@@ -94,6 +95,7 @@ func open(ctx context.Context, c Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.known = known
 	if n.transport, err = c.Transport(ctx, id.transportSeed[:], listen, known); err != nil {
 		return nil, fmt.Errorf("node: transport: %w", err)
 	}
@@ -154,6 +156,9 @@ func (n *Node) start(ctx context.Context) error {
 		return fmt.Errorf("node: transport: %w", err)
 	}
 	if err := n.driver.Start(n.env()); err != nil {
+		return err
+	}
+	if err := n.rememberAddresses(ctx); err != nil {
 		return err
 	}
 	n.life, n.kill = context.WithCancel(context.Background())

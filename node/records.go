@@ -92,10 +92,14 @@ func loadAddresses(ctx context.Context, s Store) (listen, known []string, err er
 	return lists[0], lists[1], nil
 }
 
-// rememberAddresses stores own ports and the peers worth dialling.
+// rememberAddresses stores own ports and the peers worth dialling, if they
+// changed. A transport that knows nobody yet does not make it forget.
 func (n *Node) rememberAddresses(ctx context.Context) error {
-	listen := marshalStrings(short(n.transport.ListenAddrs()))
-	known := marshalStrings(short(n.transport.Known()))
+	peers := short(n.transport.Known())
+	if len(peers) == 0 {
+		peers = n.known
+	}
+	listen, known := marshalStrings(short(n.transport.ListenAddrs())), marshalStrings(peers)
 	if string(listen)+string(known) == n.remembered {
 		return nil
 	}
@@ -106,7 +110,7 @@ func (n *Node) rememberAddresses(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("node: addresses: %w", err)
 	}
-	n.remembered = string(listen) + string(known)
+	n.remembered, n.known = string(listen)+string(known), peers
 	return nil
 }
 

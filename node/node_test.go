@@ -1,0 +1,477 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/dmlsd/dmls/group"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// ether joins memTransports.
+type ether struct {
+	mu    sync.Mutex
+	nodes map[string]*memTransport
+}
+
+// memTransport delivers from one goroutine for each node.
+type memTransport struct {
+	ether   *ether
+	name    string
+	queue   chan func(Handler)
+	done    chan struct{}
+	handler Handler
+	topics  map[string]bool // guarded by ether.mu, like blocked
+	blocked map[string]bool
+	closed  sync.Once
+}
+
+func newEther() *ether { return &ether{nodes: map[string]*memTransport{}} }
+
+func (e *ether) transport(name string) func(context.Context, []byte, []string, []string) (Transport, error) {
+	return func(context.Context, []byte, []string, []string) (Transport, error) {
+		t := &memTransport{ether: e, name: name, queue: make(chan func(Handler), 10000), done: make(chan struct{}),
+			topics: map[string]bool{}, blocked: map[string]bool{}}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.nodes[name] = t
+		return t, nil
+	}
+}
+
+func (t *memTransport) Start(h Handler) error {
+	t.handler = h
+	go func() {
+		defer close(t.done)
+		for f := range t.queue {
+			f(h)
+		}
+	}()
+	return nil
+}
+
+func (t *memTransport) reach(o *memTransport) bool {
+	return o != nil && o != t && !t.blocked[o.name] && !o.blocked[t.name]
+}
+
+func (t *memTransport) members(topic string) (list []*memTransport) {
+	for _, n := range sortedKeys(t.ether.nodes) {
+		if o := t.ether.nodes[n]; t.reach(o) && o.topics[topic] {
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
+func (t *memTransport) meet(topic string) {
+	for _, o := range t.members(topic) {
+		o.queue <- func(h Handler) { h.PeerJoin(topic, t.name) }
+		t.queue <- func(h Handler) { h.PeerJoin(topic, o.name) }
+	}
+}
+
+func (t *memTransport) Join(topic string) error {
+	t.ether.mu.Lock()
+	defer t.ether.mu.Unlock()
+	t.topics[topic] = true
+	t.meet(topic)
+	return nil
+}
+
+func (t *memTransport) Leave(topic string) error {
+	t.ether.mu.Lock()
+	defer t.ether.mu.Unlock()
+	delete(t.topics, topic)
+	return nil
+}
+
+func (t *memTransport) Publish(topic string, b []byte) error {
+	t.ether.mu.Lock()
+	defer t.ether.mu.Unlock()
+	for _, o := range t.members(topic) {
+		o.queue <- func(h Handler) { h.Check(context.Background(), topic, t.name, b) }
+	}
+	return nil
+}
+
+func (t *memTransport) Send(peer, protocol string, m []byte) error {
+	t.ether.mu.Lock()
+	defer t.ether.mu.Unlock()
+	if o := t.ether.nodes[peer]; t.reach(o) {
+		o.queue <- func(h Handler) { h.Message(t.name, protocol, m) }
+	}
+	return nil
+}
+
+func (t *memTransport) Peers(topic string) (names []string) {
+	t.ether.mu.Lock()
+	defer t.ether.mu.Unlock()
+	for _, o := range t.members(topic) {
+		names = append(names, o.name)
+	}
+	return names
+}
+
+func (t *memTransport) Addrs() []string       { return []string{"/memory/" + t.name} }
+func (t *memTransport) ListenAddrs() []string { return []string{"/listen/" + t.name} }
+func (t *memTransport) Known() []string       { return nil }
+func (t *memTransport) Self() string          { return t.name }
+
+func (t *memTransport) Connections() (list [][3]string) {
+	t.ether.mu.Lock()
+	defer t.ether.mu.Unlock()
+	for _, n := range sortedKeys(t.ether.nodes) {
+		if t.reach(t.ether.nodes[n]) {
+			list = append(list, [3]string{n, "/memory/" + n, "out"})
+		}
+	}
+	return list
+}
+
+func (t *memTransport) Connect(_ context.Context, addrs []string) (string, error) {
+	t.ether.mu.Lock()
+	defer t.ether.mu.Unlock()
+	for _, a := range addrs {
+		if name := strings.TrimPrefix(a, "/memory/"); name == t.name || t.reach(t.ether.nodes[name]) {
+			return name, nil
+		}
+	}
+	return "", errors.New("nobody there")
+}
+
+func (t *memTransport) Block(peer string) error {
+	t.ether.mu.Lock()
+	defer t.ether.mu.Unlock()
+	t.blocked[peer] = true
+	for topic := range t.topics {
+		if o := t.ether.nodes[peer]; o != nil && o.topics[topic] {
+			o.queue <- func(h Handler) { h.PeerLeave(topic, t.name) }
+			t.queue <- func(h Handler) { h.PeerLeave(topic, peer) }
+		}
+	}
+	return nil
+}
+
+func (t *memTransport) Unblock(peer string) error {
+	t.ether.mu.Lock()
+	defer t.ether.mu.Unlock()
+	delete(t.blocked, peer)
+	for topic := range t.topics {
+		t.meet(topic)
+	}
+	return nil
+}
+
+func (t *memTransport) Close() error {
+	t.closed.Do(func() {
+		t.ether.mu.Lock()
+		delete(t.ether.nodes, t.name)
+		t.ether.mu.Unlock()
+		close(t.queue)
+		<-t.done
+	})
+	return nil
+}
+
+func openFake(t *testing.T, e *ether, name string, s *memStore) *Node {
+	t.Helper()
+	engines := fakeEngines(name)
+	n, err := Open(context.Background(), Config{Name: name, Store: s, Transport: e.transport(name), engines: &engines})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+func short5(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// texts reads messages from a log until it has seen n.
+func texts(t *testing.T, n *Node, gid string, count int) (list []string) {
+	t.Helper()
+	for e, err := range n.Events(short5(t), gid, 0, true) {
+		if err != nil {
+			t.Fatalf("after %d messages: %v", len(list), err)
+		}
+		if e.Kind == group.KindMessage {
+			if list = append(list, e.Text); len(list) == count {
+				break
+			}
+		}
+	}
+	return list
+}
+
+func TestNodes(t *testing.T) {
+	e, ctx := newEther(), short5(t)
+	as, bs := newMemStore(), newMemStore()
+	a, b := openFake(t, e, "a", as), openFake(t, e, "b", bs)
+	gid, err := a.CreateGroup(ctx, "ops")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := a.Invite(ctx, gid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.Join(ctx, line); err != nil || got != gid {
+		t.Fatalf("join: %q, %v", got, err)
+	}
+	if got, err := b.Join(ctx, line); err != nil || got != gid {
+		t.Fatalf("second use by the same device: %q, %v", got, err)
+	}
+	var want []string
+	for i := range 50 {
+		want = append(want, fmt.Sprint("m", i))
+		if id, err := a.Send(ctx, gid, want[i]); err != nil || len(id) != 32 {
+			t.Fatal(id, err)
+		}
+	}
+	if got := texts(t, b, gid, 50); !slices.Equal(got, want) {
+		t.Errorf("b read %v", got)
+	}
+	if err := b.Block("a"); err != nil {
+		t.Fatal(err)
+	}
+	if p := b.Peers(); len(p) != 1 || !p[0].Blocked || p[0].Direction != "" {
+		t.Errorf("peers of b while a is blocked: %+v", p)
+	}
+	if _, err := a.Send(ctx, gid, "unheard"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	bs2 := newMemStore()
+	bs2.records = bs.records
+	b = openFake(t, e, "b", bs2)
+	if got := texts(t, b, gid, 51); got[50] != "unheard" {
+		t.Errorf("after the restart b read %v", got)
+	}
+	if p := a.Peers(); len(p) != 1 || p[0].Peer != "b" || !slices.Equal(p[0].Groups, []string{gid}) {
+		t.Errorf("peers of a: %+v", p)
+	}
+	if i := a.Info(); i.Groups != 1 || i.Peers != 1 || i.Name != "a" || i.ID != a.ID() || len(i.ID) != 64 {
+		t.Errorf("info %+v", i)
+	}
+}
+
+func TestLookups(t *testing.T) {
+	n, ctx := openFake(t, newEther(), "a", newMemStore()), short5(t)
+	one, _ := n.CreateGroup(ctx, "same")
+	two, _ := n.CreateGroup(ctx, "same")
+	for ref, want := range map[string]struct {
+		gid string
+		err error
+	}{one: {one, nil}, two[:10]: {two, nil}, "same": {"", ErrAmbiguous}, "none": {"", ErrNotFound}, "": {"", ErrNotFound}} {
+		if gid, err := n.Group(ref); gid != want.gid || !errors.Is(err, want.err) {
+			t.Errorf("Group(%q) = %q, %v", ref, gid, err)
+		}
+	}
+	for ref, want := range map[string]error{"bob": nil, "aacc": nil, "aa": ErrAmbiguous, "dave": ErrNotFound} {
+		if _, err := n.Remove(ctx, one, ref); !errors.Is(err, want) {
+			t.Errorf("Remove(%q): %v", ref, err)
+		}
+	}
+	if _, err := n.CreateGroup(ctx, "a\nb"); !errors.Is(err, ErrName) {
+		t.Errorf("name with a line break: %v", err)
+	}
+	if _, err := n.Send(ctx, one, ""); !errors.Is(err, group.ErrTextSize) {
+		t.Errorf("empty text: %v", err)
+	}
+	if _, err := n.Send(ctx, "00", "x"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("unknown group: %v", err)
+	}
+	if _, err := n.View(one); err != nil {
+		t.Error(err)
+	}
+	if l, err := n.Log(one); err != nil || len(l) == 0 {
+		t.Error(l, err)
+	}
+}
+
+func TestEventsEnd(t *testing.T) {
+	n, ctx := openFake(t, newEther(), "a", newMemStore()), short5(t)
+	gid, _ := n.CreateGroup(ctx, "ops")
+	for i := range 5 {
+		_, _ = n.Send(ctx, gid, fmt.Sprint(i))
+	}
+	read := func(ctx context.Context, after uint64, follow bool) (cursors []uint64, last error) {
+		for e, err := range n.Events(ctx, gid, after, follow) {
+			if err != nil {
+				return cursors, err
+			}
+			cursors = append(cursors, e.Cursor)
+		}
+		return cursors, nil
+	}
+	if got, err := read(ctx, 3, false); !slices.Equal(got, []uint64{4, 5, 6}) || err != nil {
+		t.Errorf("after 3: %v, %v", got, err)
+	}
+	if got, err := read(ctx, 100, false); got != nil || err != nil {
+		t.Errorf("after 100: %v, %v", got, err)
+	}
+	brief, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer cancel()
+	if got, err := read(brief, 0, true); len(got) != 6 || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("until the deadline: %v, %v", got, err)
+	}
+	ends := make(chan error, 2)
+	for range 2 {
+		go func() { _, err := read(ctx, 0, true); ends <- err }()
+	}
+	time.Sleep(20 * time.Millisecond)
+	if err := n.Forget(ctx, gid); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := <-ends; !errors.Is(err, ErrNotFound) {
+			t.Errorf("after Forget: %v", err)
+		}
+	}
+}
+
+func TestClose(t *testing.T) {
+	s := newMemStore()
+	n, ctx := openFake(t, newEther(), "a", s), short5(t)
+	gid, _ := n.CreateGroup(ctx, "ops")
+	var wg sync.WaitGroup
+	var acked sync.Map
+	for i := range 64 {
+		wg.Go(func() {
+			for j := 0; ; j++ {
+				text := fmt.Sprint(i, "-", j)
+				if _, err := n.Send(ctx, gid, text); err != nil {
+					if !errors.Is(err, ErrClosed) {
+						t.Error(err)
+					}
+					return
+				}
+				acked.Store(text, true)
+			}
+		})
+	}
+	following := make(chan error, 1)
+	go func() {
+		for _, err := range n.Events(context.Background(), gid, 0, true) {
+			if err != nil {
+				following <- err
+			}
+		}
+	}()
+	time.Sleep(20 * time.Millisecond)
+	if err := errors.Join(n.Close(), n.Close()); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	if err := <-following; !errors.Is(err, ErrClosed) {
+		t.Errorf("a follower ended with %v", err)
+	}
+	for op := range s.Load(ctx, group.EventPrefix(gid)) {
+		e, err := group.DecodeEvent(op.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		acked.Delete(e.Text)
+	}
+	acked.Range(func(text, _ any) bool { t.Errorf("acknowledged and lost: %s", text); return true })
+	if n.Groups() != nil || n.Check(ctx, "topic-"+gid, "x", []byte("{}")) != Ignore {
+		t.Error("a closed node works")
+	}
+	if _, err := n.Join(ctx, Ticket{Expires: time.Now().Add(time.Hour), Addrs: []string{"/memory/x"}}.String()); err == nil {
+		t.Error("a closed node joins")
+	}
+}
+
+func TestJoinEndsWithContext(t *testing.T) {
+	e := newEther()
+	n := openFake(t, e, "a", newMemStore())
+	nobody := Ticket{Expires: time.Now().Add(time.Hour).Truncate(time.Second), Addrs: []string{"/memory/x"}}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
+	defer cancel()
+	if _, err := n.Join(ctx, nobody.String()); !errors.Is(err, ErrUnreachable) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("nobody there: %v", err)
+	}
+	own, err := n.CreateGroup(short5(t), "ops")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, _ := n.Invite(short5(t), own)
+	if _, err := n.Join(short5(t), line); !errors.Is(err, ErrTicketOwn) {
+		t.Errorf("own ticket: %v", err)
+	}
+	b := openFake(t, e, "b", newMemStore())
+	if _, err := b.Join(short5(t), "dmls1xx"); !errors.Is(err, ErrTicketDamaged) {
+		t.Errorf("damaged: %v", err)
+	}
+	old := Ticket{Expires: time.Now().Add(-time.Hour).Truncate(time.Second), Addrs: []string{"/memory/a"}}
+	if _, err := b.Join(short5(t), old.String()); !errors.Is(err, ErrTicketExpired) {
+		t.Errorf("expired: %v", err)
+	}
+	wrong := Ticket{Expires: time.Now().Add(time.Hour).Truncate(time.Second), Addrs: []string{"/memory/a"}}
+	if _, err := b.Join(short5(t), wrong.String()); !errors.Is(err, ErrTicketUnknown) {
+		t.Errorf("unknown: %v", err)
+	}
+}
+
+func TestIdentity(t *testing.T) {
+	s, e := newMemStore(), newEther()
+	if _, err := Open(context.Background(), Config{Store: s, Transport: e.transport("a")}); !errors.Is(err, ErrNoIdentity) {
+		t.Fatalf("without name: %v", err)
+	}
+	s = newMemStore()
+	id := openFake(t, e, "a", s).ID()
+	if got, name, err := Init(context.Background(), s, "", nil); err != nil || got != id || name != "a" {
+		t.Errorf("Init read %q %q %v", got, name, err)
+	}
+	if op := s.records[keyIdentity]; op.Class != group.Secret {
+		t.Errorf("identity has class %d", op.Class)
+	}
+	s.records[keyIdentity] = group.Op{Key: keyIdentity, Value: []byte("x")}
+	if _, err := Open(context.Background(), Config{Store: s, Transport: e.transport("b")}); !errors.Is(err, ErrIdentity) {
+		t.Errorf("damaged identity: %v", err)
+	}
+}
+
+func TestFullMailboxIgnores(t *testing.T) {
+	m := newMailbox()
+	for i := range maxArrivals {
+		if !m.arrive(task{in: Deliver{Block: []byte("x")}}) {
+			t.Fatalf("full after %d", i)
+		}
+	}
+	if m.arrive(task{in: Deliver{Block: []byte("x")}}) {
+		t.Error("more arrivals than the bound")
+	}
+	if !m.arrive(task{in: PeerJoin{"t", "p"}}) || !m.call(task{ctx: context.Background(), in: Tick{}}) {
+		t.Error("news of peers and calls must not be dropped")
+	}
+	if queued, dropped := m.load(); queued != maxArrivals+2 || dropped != 1 {
+		t.Errorf("queued %d, dropped %d", queued, dropped)
+	}
+	for {
+		if tasks, _ := m.take(MaxInputs); len(tasks) == 0 {
+			break
+		}
+	}
+	if m.arrivals != 0 || m.bytes != 0 {
+		t.Errorf("%d arrivals of %d bytes counted in an empty box", m.arrivals, m.bytes)
+	}
+}
