@@ -261,6 +261,21 @@ func TestAllowanceSlowsAFloodDown(t *testing.T) {
 	}
 }
 
+// A peer that sends too fast is read slower; nothing of it is lost.
+func TestFloodIsReadSlowly(t *testing.T) {
+	a, _ := start(t, "a")
+	b, _ := start(t, "b")
+	connect(t, a, b)
+	begin := time.Now()
+	if _, err := rawStream(t, a, b, SyncProtocol).Write(make([]byte, peerBurst+peerRate/2)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "all empty messages", func() bool { return b.Stats().Received == peerBurst+peerRate/2 })
+	if took := time.Since(begin); took < 400*time.Millisecond {
+		t.Errorf("read in %v, want about 500ms", took)
+	}
+}
+
 // FuzzMessage: what readMessage accepts, writeMessage writes back byte for
 // byte; it reads nothing beyond the message and never more than it announced.
 func FuzzMessage(f *testing.F) {

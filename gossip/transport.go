@@ -22,12 +22,13 @@ const (
 	Reject = 2 // wrong for every honest peer
 )
 
-// Handler receives what arrives.
+// Handler receives what arrives. It is an alias of an unnamed type, so that a
+// package that declares the same one needs no import of this package.
 //
 // No method is called before Start or after Close has returned. They are called
 // from many goroutines; Message, Announce, PeerJoin and PeerLeave must not
 // block, and none of them may call Close or Leave in the same goroutine.
-type Handler interface {
+type Handler = interface {
 	// Check judges a block of at most MaxGossip bytes that from has forwarded:
 	// Accept, Ignore or Reject. It may wait for about a second; ctx ends when
 	// the transport closes or two seconds have passed. It may keep block but
