@@ -1,0 +1,51 @@
+// Package store keeps the records of a device in a directory, on badger. Its
+// [Store] is what node.Store asks for: atomic, durable batches, ordered loads.
+//
+// # The directory
+//
+//	lock      held with flock while the store is open; the holder's process id
+//	root      two slots with the root key (file root.go), 0600
+//	mark      number of the last acknowledged batch, see below
+//	reserve   space to give up when the disk runs full
+//	db/       badger
+//
+// All files are 0600, all directories 0700. Badger creates files with the
+// modes of the umask, which belongs to the whole process; so db is closed to
+// others from the first moment and the files in it are tightened after each
+// batch that made one.
+//
+// # What a batch is
+//
+// One batch is one badger transaction, synced before Commit returns. Badger
+// bounds a transaction to a part of its memtable, so a larger batch first goes
+// into a journal, piece by piece; one small transaction then seals the journal,
+// and only now the batch counts. It is then carried out and the journal
+// dropped. Whatever interrupts this, the next Open (or the next call, if it was
+// an error) drops an unsealed journal and carries a sealed one out again, which
+// is idempotent. No reader sees a part of it. A batch may be as large as a third
+// of the free disk above the watermark; it is held in memory twice.
+//
+// Every batch has a number. It is in the batch, and it is noted in the file
+// mark after the batch is synced. Badger drops what follows a damaged place in
+// its log without a word; a number below the noted one tells [ErrCorrupt] apart
+// from a batch that a crash cut off before it was acknowledged. Tables are
+// verified before badger opens them, because badger leaves a damaged table out
+// and goes on.
+//
+// # Encryption and erasure
+//
+// The value of a Secret or History record is encrypted with
+// XChaCha20-Poly1305, a random nonce and a key of its own; record key, class
+// and the key's id are authenticated. The record's header names how its key is
+// found: today all keys are derived from the root key. Public values and all
+// record keys are plaintext, with badger's checksums. The value log, which
+// would keep values longest, stays empty: values of more than 256 KiB are cut.
+//
+// The package does NOT yet erase for good. A deleted or overwritten record is
+// gone for every reader of the store, but its ciphertext may linger in badger's
+// files and the root key that opens it stays. The erasure tree (design, section
+// 7) will stand in the place of the derivation: the header's wrapping scheme,
+// the key ids, which are never used twice, the generation in every batch and
+// the root's second slot are there for it. [Status] says that erasure is
+// logical.
+package store

@@ -1,0 +1,76 @@
+package store
+
+import (
+	"fmt"
+	"log/slog"
+)
+
+// Options of [Open]. A zero field takes its default.
+type Options struct {
+	// Dir is created with mode 0700 if absent; its parent must exist.
+	Dir string
+	// Logger hears badger at level debug and trouble that does not fail a call
+	// at level warn. It never hears keys or values. Default: silence.
+	Logger *slog.Logger
+	// MinFreeBytes is the watermark: no batch is begun that would leave less
+	// free space. Badger writes through memory maps, and a full disk kills the
+	// process with SIGBUS; so the watermark must hold what badger may write on
+	// its own: its memtables and one compaction. 0 is 64 MiB; 16 MiB at least.
+	MinFreeBytes uint64
+	// ReserveBytes is the size of the file that is given up when a batch meets
+	// the watermark, so that deletions and a clean end remain possible.
+	// 64 KiB to 8 MiB; 0 is 1 MiB.
+	ReserveBytes int64
+	// MemTableBytes is the size of one memtable of badger; there are up to 3.
+	// A batch of more than an eighth of it takes the journal. 8 to 64 MiB; 0
+	// is 8 MiB.
+	MemTableBytes int64
+	// VerifyBytes bounds the tables whose every block is verified when the store
+	// opens, newest first; of the rest the index is verified, and each block
+	// when it is read. 0 is 256 MiB.
+	VerifyBytes int64
+}
+
+const (
+	minFree         = 16 << 20
+	defaultFree     = 64 << 20
+	minReserve      = 64 << 10
+	maxReserve      = 8 << 20
+	defaultReserve  = 1 << 20
+	minMemTable     = 8 << 20
+	maxMemTable     = 64 << 20
+	defaultMemTable = 8 << 20
+	defaultVerify   = 256 << 20
+)
+
+// Validate fills in defaults and checks bounds.
+func (o *Options) Validate() error {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.MinFreeBytes == 0 {
+		o.MinFreeBytes = defaultFree
+	}
+	if o.ReserveBytes == 0 {
+		o.ReserveBytes = defaultReserve
+	}
+	if o.MemTableBytes == 0 {
+		o.MemTableBytes = defaultMemTable
+	}
+	if o.VerifyBytes == 0 {
+		o.VerifyBytes = defaultVerify
+	}
+	switch {
+	case o.Dir == "":
+		return fmt.Errorf("%w: Dir is empty", ErrOptions)
+	case o.MinFreeBytes < minFree:
+		return fmt.Errorf("%w: MinFreeBytes is %d, at least %d", ErrOptions, o.MinFreeBytes, minFree)
+	case o.ReserveBytes < minReserve || o.ReserveBytes > maxReserve:
+		return fmt.Errorf("%w: ReserveBytes is %d, of %d to %d", ErrOptions, o.ReserveBytes, minReserve, maxReserve)
+	case o.MemTableBytes < minMemTable || o.MemTableBytes > maxMemTable:
+		return fmt.Errorf("%w: MemTableBytes is %d, of %d to %d", ErrOptions, o.MemTableBytes, minMemTable, maxMemTable)
+	case o.VerifyBytes < 0:
+		return fmt.Errorf("%w: VerifyBytes is negative", ErrOptions)
+	}
+	return nil
+}
