@@ -22,8 +22,8 @@ type Vertex struct {
 	Supersedes []string `json:"supersedes,omitempty"` // tips of losing branches that a merge commit carried over
 	OnHead     bool     `json:"on_head"`              // the head or one of its ancestors
 	Head       bool     `json:"head,omitempty"`
-	Final      bool     `json:"final,omitempty"`  // every voter confirmed it, or a descendant is final
-	Base       bool     `json:"base,omitempty"`   // where this device's view begins
+	Final      bool     `json:"final,omitempty"`  // deepest epoch that everybody confirmed
+	Base       bool     `json:"base,omitempty"`   // where this device came in
 	Erased     bool     `json:"erased,omitempty"` // its secrets are gone from this device
 }
 
@@ -39,7 +39,7 @@ type Branch struct {
 	Child  string   `json:"child"` // its first commit
 	Chosen bool     `json:"chosen"`
 	Votes  int      `json:"votes"`
-	Voters []string `json:"voters,omitempty"` // names
+	Voters []string `json:"voters"` // names
 }
 
 // Graph is what is drawn. Vertices may stand in any order, links may lead out
