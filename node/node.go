@@ -57,7 +57,8 @@ type Node struct {
 	blocked   sync.Map // peer -> struct{}, of Block
 
 	storeMu    sync.RWMutex // held by readers of events; Close takes it for good
-	remembered string       // addresses as last stored; of the loop's goroutine, like known
+	remembered string       // addresses as last stored; of the loop's goroutine, like the lists
+	listen     []string
 	known      []string
 }
 
@@ -95,7 +96,7 @@ func open(ctx context.Context, c Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.known = known
+	n.listen, n.known = listen, known
 	if n.transport, err = c.Transport(ctx, id.transportSeed[:], listen, known); err != nil {
 		return nil, fmt.Errorf("node: transport: %w", err)
 	}

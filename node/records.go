@@ -93,13 +93,17 @@ func loadAddresses(ctx context.Context, s Store) (listen, known []string, err er
 }
 
 // rememberAddresses stores own ports and the peers worth dialling, if they
-// changed. A transport that knows nobody yet does not make it forget.
+// changed. A transport that knows nobody yet, or does not listen, does not make
+// it forget.
 func (n *Node) rememberAddresses(ctx context.Context) error {
-	peers := short(n.transport.Known())
+	own, peers := short(n.transport.ListenAddrs()), short(n.transport.Known())
+	if len(own) == 0 {
+		own = n.listen
+	}
 	if len(peers) == 0 {
 		peers = n.known
 	}
-	listen, known := marshalStrings(short(n.transport.ListenAddrs())), marshalStrings(peers)
+	listen, known := marshalStrings(own), marshalStrings(peers)
 	if string(listen)+string(known) == n.remembered {
 		return nil
 	}
@@ -110,7 +114,7 @@ func (n *Node) rememberAddresses(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("node: addresses: %w", err)
 	}
-	n.remembered, n.known = string(listen)+string(known), peers
+	n.remembered, n.listen, n.known = string(listen)+string(known), own, peers
 	return nil
 }
 

@@ -1,0 +1,126 @@
+package dmls
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"github.com/dmlsd/dmls/gossip"
+	"github.com/dmlsd/dmls/group"
+	"github.com/dmlsd/dmls/node"
+	"github.com/dmlsd/dmls/store"
+)
+
+// Config says where a device lives and whom it talks to. Home alone is enough
+// for a device that has an identity, Home and Name for a new one.
+type Config struct {
+	Home string // directory, made with mode 0700; one process at a time
+	Name string // for others to see, 1 to 64 bytes; empty: the stored one
+
+	// Listen holds multiaddrs; nil means TCP and QUIC on all IPv4 interfaces.
+	// Port 0 is the port of the last run, if that is still free.
+	Listen  []string
+	Peers   []string // multiaddrs with /p2p/ id that are always kept connected
+	NoMDNS  bool     // do not look for peers on the local network
+	Offline bool     // neither listen nor look for peers
+
+	Group  group.Config // limits and delays; zero: group.LAN()
+	Timing node.Timing  // of sync and joins; zero: node.DefaultTiming()
+	Logger *slog.Logger // nil: silent
+	Rand   io.Reader    // nil: crypto/rand
+
+	// Store and Transport take the places of package store and package gossip.
+	Store     node.Store
+	Transport func(ctx context.Context, seed []byte, listen, known []string) (node.Transport, error)
+}
+
+// ErrHome is wrapped by complaints about the home directory.
+var ErrHome = errors.New("dmls: unusable home")
+
+// Open starts a device. Close the node to stop it. ctx bounds Open alone.
+func Open(ctx context.Context, c Config) (*node.Node, error) {
+	s, err := openStore(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	transport := c.Transport
+	if transport == nil {
+		transport = c.gossip
+	}
+	n, err := node.Open(ctx, node.Config{
+		Name: c.Name, Store: s, Transport: transport,
+		Group: c.Group, Timing: c.Timing, Logger: c.Logger, Rand: c.Rand,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("dmls: %w", err)
+	}
+	return n, nil
+}
+
+func openStore(ctx context.Context, c Config) (node.Store, error) {
+	if c.Store != nil {
+		return c.Store, nil
+	}
+	if c.Home == "" {
+		return nil, fmt.Errorf("%w: Config.Home is empty", ErrHome)
+	}
+	if err := os.MkdirAll(c.Home, 0o700); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrHome, err)
+	}
+	// A directory that was there before may be open to others.
+	if err := os.Chmod(c.Home, 0o700); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrHome, err)
+	}
+	s, err := store.Open(ctx, store.Options{Dir: filepath.Join(c.Home, "store"), Logger: c.Logger})
+	if err != nil {
+		return nil, fmt.Errorf("dmls: home %s: %w", c.Home, err)
+	}
+	return s, nil
+}
+
+// gossip makes the libp2p transport. The context that Open was given ends with
+// Open; the transport ends with Close.
+func (c Config) gossip(ctx context.Context, seed []byte, listen, known []string) (node.Transport, error) {
+	g := gossip.Config{
+		KeySeed: seed, Static: c.Peers, Remembered: known, MDNS: !c.NoMDNS,
+		Listen: samePorts(c.Listen, listen), Logger: c.Logger,
+	}
+	if c.Offline {
+		g.NoListen, g.MDNS, g.Listen, g.Static, g.Remembered = true, false, nil, nil, nil
+	}
+	t, err := gossip.New(context.WithoutCancel(ctx), g)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// everywhere is where a device listens that was not told where.
+var everywhere = []string{"/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"}
+
+var port = regexp.MustCompile(`/(tcp|udp)/[0-9]+`)
+
+// samePorts puts the ports of the last run into addresses with port 0. Peers
+// remember our addresses; after a restart they find us again without help.
+func samePorts(want, last []string) []string {
+	if len(want) == 0 {
+		want = everywhere
+	}
+	ports := map[string]string{}
+	for _, addr := range last {
+		ports[port.ReplaceAllString(addr, "/$1/0")] = addr
+	}
+	out := make([]string, len(want))
+	for i, addr := range want {
+		out[i] = addr
+		if same, ok := ports[addr]; ok {
+			out[i] = same
+		}
+	}
+	return out
+}
