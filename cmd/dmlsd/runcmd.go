@@ -37,7 +37,7 @@ func (a *app) initCmd() *cobra.Command {
 		}
 		d, err := a.open(cmd.Context(), deviceConfig{home: home, name: *name, offline: true, log: slog.New(slog.DiscardHandler)})
 		if err != nil {
-			return explainOpen(home, "cannot create "+home, err)
+			return api.Explain("cannot create "+home, err, causes...)
 		}
 		id := d.Identity()
 		if err := errors.Join(d.Close(), api.MarkInitialised(home, id)); err != nil {
@@ -93,7 +93,7 @@ func (a *app) run(ctx context.Context, c deviceConfig) error {
 	}
 	d, err := a.open(ctx, c)
 	if err != nil {
-		return explainOpen(c.home, "cannot start", err)
+		return api.Explain("cannot start", err, causes...)
 	}
 	l, err := api.Listen(c.home)
 	if err != nil {
@@ -103,7 +103,7 @@ func (a *app) run(ctx context.Context, c deviceConfig) error {
 		}
 		return api.Explain("cannot open the socket", err)
 	}
-	server := api.NewServer(d, buildVersion())
+	server := api.NewServer(d, buildVersion(), causes...)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 

@@ -75,13 +75,16 @@ var classes = []class{
 	{DiskFull, http.StatusInsufficientStorage, 9, "disk full"},
 }
 
-// causes maps what the layers below return to a class and to advice. The first
-// match counts.
-var causes = []struct {
-	err  error
-	code Code
-	fix  string
-}{
+// Cause maps an error of a layer below to a class and to advice.
+type Cause struct {
+	Err  error
+	Code Code
+	Fix  string
+}
+
+// causes is the table for the engine and the node. Callers add what their
+// store and their transport return; the first match counts.
+var causes = []Cause{
 	{node.ErrNotFound, NotFound, "see: dmlsd group list, dmlsd group members GROUP"},
 	{node.ErrAmbiguous, Usage, "give more of the id"},
 	{node.ErrName, Usage, "choose another name"},
@@ -113,17 +116,17 @@ var causes = []struct {
 	{fs.ErrPermission, Denied, "run it as the user who owns the home"},
 }
 
-// Explain wraps err as an Error: what was tried, and class and advice from the
-// table. An *Error stays as it is.
-func Explain(what string, err error) *Error {
+// Explain wraps err as an Error: what was tried, and class and advice from more
+// and from the table. An *Error stays as it is.
+func Explain(what string, err error, more ...Cause) *Error {
 	var e *Error
 	if errors.As(err, &e) {
 		return e
 	}
 	e = &Error{What: what, Why: reason(err), Code: Failed, Fix: "the daemon's log may say more", cause: err}
-	for _, c := range causes {
-		if errors.Is(err, c.err) {
-			e.Code, e.Fix = c.code, c.fix
+	for _, c := range append(more[:len(more):len(more)], causes...) {
+		if errors.Is(err, c.Err) {
+			e.Code, e.Fix = c.Code, c.Fix
 			break
 		}
 	}

@@ -23,7 +23,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	what := fmt.Sprintf("cannot follow %q", ref)
 	gid, err := s.backend.Resolve(ref)
 	if err != nil {
-		writeError(w, Explain(what, err))
+		writeError(w, Explain(what, err, s.causes...))
 		return
 	}
 	cursor := r.Header.Get("Last-Event-ID")
@@ -77,7 +77,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, gid string, afte
 				return
 			case it.err != nil:
 				if ctx.Err() == nil {
-					_ = writeSSE(w, "", "error", Explain("the stream ended", it.err))
+					_ = writeSSE(w, "", "error", Explain("the stream ended", it.err, s.causes...))
 				}
 				return
 			}

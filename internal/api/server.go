@@ -16,15 +16,17 @@ import (
 type Server struct {
 	backend Backend
 	version Version
+	causes  []Cause
 	began   time.Time
 	http    http.Server
 	stop    context.CancelFunc // ends event streams
 	drain   context.Context
 }
 
-// NewServer wraps b. Nothing is served before Serve.
-func NewServer(b Backend, v Version) *Server {
-	s := &Server{backend: b, version: v, began: time.Now()}
+// NewServer wraps b; more explains errors that are particular to b. Nothing is
+// served before Serve.
+func NewServer(b Backend, v Version, more ...Cause) *Server {
+	s := &Server{backend: b, version: v, causes: more, began: time.Now()}
 	s.drain, s.stop = context.WithCancel(context.Background())
 	s.http = http.Server{
 		Handler:           s.routes(),
@@ -61,13 +63,13 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", s.ready)
-	mux.HandleFunc("GET /v1/version", answer("tell the version", func(*http.Request) (any, error) { return s.version, nil }))
-	mux.HandleFunc("GET /v1/id", answer("tell the identity", func(*http.Request) (any, error) { return s.backend.Identity(), nil }))
-	mux.HandleFunc("GET /v1/status", answer("tell the status", s.status))
-	mux.HandleFunc("GET /v1/peers", answer("list peers", func(*http.Request) (any, error) { return s.backend.Peers(), nil }))
+	mux.HandleFunc("GET /v1/version", s.answer("tell the version", func(*http.Request) (any, error) { return s.version, nil }))
+	mux.HandleFunc("GET /v1/id", s.answer("tell the identity", func(*http.Request) (any, error) { return s.backend.Identity(), nil }))
+	mux.HandleFunc("GET /v1/status", s.answer("tell the status", s.status))
+	mux.HandleFunc("GET /v1/peers", s.answer("list peers", func(*http.Request) (any, error) { return s.backend.Peers(), nil }))
 
-	mux.HandleFunc("GET /v1/groups", answer("list groups", func(*http.Request) (any, error) { return s.backend.Groups(), nil }))
-	mux.HandleFunc("POST /v1/groups", answer("create a group", s.create))
+	mux.HandleFunc("GET /v1/groups", s.answer("list groups", func(*http.Request) (any, error) { return s.backend.Groups(), nil }))
+	mux.HandleFunc("POST /v1/groups", s.answer("create a group", s.create))
 	mux.HandleFunc("GET /v1/groups/{ref}", s.group("show", func(_ *http.Request, gid string) (any, error) { return s.backend.Group(gid) }))
 	mux.HandleFunc("DELETE /v1/groups/{ref}", s.change("forget", func(r *http.Request, gid string) error { return s.backend.Forget(r.Context(), gid) }))
 	mux.HandleFunc("GET /v1/groups/{ref}/dag", s.group("draw", func(_ *http.Request, gid string) (any, error) { return s.backend.DAG(gid) }))
@@ -78,9 +80,9 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/groups/{ref}/remove", s.change("remove from", s.remove))
 	mux.HandleFunc("POST /v1/groups/{ref}/update", s.change("update", func(r *http.Request, gid string) error { return s.backend.Update(r.Context(), gid) }))
 	mux.HandleFunc("POST /v1/groups/{ref}/leave", s.change("leave", func(r *http.Request, gid string) error { return s.backend.Leave(r.Context(), gid) }))
-	mux.HandleFunc("POST /v1/join", answer("join", s.join))
-	mux.HandleFunc("POST /v1/debug/block", answer("block the peer", s.gate(func(p string) error { return s.backend.Block(p) })))
-	mux.HandleFunc("POST /v1/debug/unblock", answer("unblock the peer", s.gate(func(p string) error { return s.backend.Unblock(p) })))
+	mux.HandleFunc("POST /v1/join", s.answer("join", s.join))
+	mux.HandleFunc("POST /v1/debug/block", s.answer("block the peer", s.gate(func(p string) error { return s.backend.Block(p) })))
+	mux.HandleFunc("POST /v1/debug/unblock", s.answer("unblock the peer", s.gate(func(p string) error { return s.backend.Unblock(p) })))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, &Error{What: "cannot serve " + r.Method + " " + r.URL.Path, Why: "there is no such path and method", Fix: "use a client of the same version as the daemon", Code: NotFound})
 	})
@@ -88,12 +90,12 @@ func (s *Server) routes() http.Handler {
 }
 
 // answer serves what f returns as JSON, or its error.
-func answer(what string, f func(*http.Request) (any, error)) http.HandlerFunc {
+func (s *Server) answer(what string, f func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
 		v, err := f(r)
 		if err != nil {
-			writeError(w, Explain("cannot "+what, err))
+			writeError(w, Explain("cannot "+what, err, s.causes...))
 			return
 		}
 		writeJSON(w, http.StatusOK, v)
@@ -104,7 +106,7 @@ func answer(what string, f func(*http.Request) (any, error)) http.HandlerFunc {
 func (s *Server) group(verb string, f func(r *http.Request, gid string) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ref := r.PathValue("ref")
-		answer(fmt.Sprintf("%s %q", verb, ref), func(r *http.Request) (any, error) {
+		s.answer(fmt.Sprintf("%s %q", verb, ref), func(r *http.Request) (any, error) {
 			gid, err := s.backend.Resolve(ref)
 			if err != nil {
 				return nil, err
