@@ -9,6 +9,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 )
 
 // Connections lists the open connections: peer, remote address and direction
@@ -76,10 +77,20 @@ func (t *Transport) dial(ctx context.Context, info peer.AddrInfo) error {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	defer context.AfterFunc(t.ctx, cancel)()
-	if err := t.host.Connect(network.WithForceDirectDial(ctx, "dmls"), info); err != nil {
+	t.forgive(info.ID)
+	if err := t.host.Connect(ctx, info); err != nil {
 		return fmt.Errorf("gossip: connect: %w", err)
 	}
 	return nil
+}
+
+// forgive clears the swarm's dial backoff for a peer. Dialling with
+// network.WithForceDirectDial would pass it by as well, but go-libp2p 0.51
+// crashes when such a dial meets the closing of its swarm (nonProxyAddr).
+func (t *Transport) forgive(id peer.ID) {
+	if s, ok := t.host.Network().(interface{ Backoff() *swarm.DialBackoff }); ok {
+		s.Backoff().Clear(id)
+	}
 }
 
 // Block closes all connections with a peer and refuses new ones, both ways,

@@ -232,7 +232,7 @@ func (s *sender) open(r route) (network.Stream, error) {
 	defer cancel()
 	if s.t.host.Network().Connectedness(r.peer) != network.Connected {
 		s.t.host.Peerstore().AddAddrs(r.peer, s.t.keeper.addrsOf(r.peer), peerstore.TempAddrTTL)
-		ctx = network.WithForceDirectDial(ctx, "dmls") // past the swarm's backoff
+		s.t.forgive(r.peer)
 	}
 	stream, err := s.t.host.NewStream(ctx, r.peer, protocol.ID(r.protocol))
 	if err != nil {
