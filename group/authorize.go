@@ -1,6 +1,7 @@
 package group
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -21,8 +22,11 @@ func authorize(e *epoch, o *mls.Opened) error {
 		switch v := p.Proposal.(type) {
 		case *mls.Add:
 			l := v.KeyPackage.LeafNode.Lifetime
-			if l == nil || l.NotAfter < l.NotBefore || time.Duration(l.NotAfter-l.NotBefore)*time.Second > maxLifetime {
-				return fmt.Errorf("%w: a KeyPackage whose lifetime spans more than 90 days", ErrForbidden)
+			if err := checkLifetime(l); err != nil {
+				return err
+			}
+			if err := selfCertified(&v.KeyPackage.LeafNode); err != nil {
+				return err
 			}
 		case *mls.Remove:
 			if p.Sender != v.Removed {
@@ -44,4 +48,34 @@ func authorizeLeave(o *mls.Opened) error {
 		return fmt.Errorf("%w: a proposal by itself must remove its sender", ErrForbidden)
 	}
 	return nil
+}
+
+// checkLifetime bounds the span; an overflow of the difference would make a
+// long span look short.
+func checkLifetime(l *mls.Lifetime) error {
+	if l == nil || l.NotAfter < l.NotBefore || l.NotAfter-l.NotBefore > uint64(maxLifetime/time.Second) {
+		return fmt.Errorf("%w: a KeyPackage whose lifetime spans more than 90 days", ErrForbidden)
+	}
+	return nil
+}
+
+// selfCertified: the identity in the credential is the signature key itself.
+func selfCertified(l *mls.LeafNode) error {
+	if l.Credential.Type != mls.CredentialBasic || !bytes.Equal(l.Credential.Identity, l.SignatureKey) {
+		return fmt.Errorf("%w: a credential that does not name its own signature key", ErrForbidden)
+	}
+	return nil
+}
+
+// sameIdentity: a commit refreshes its author's encryption keys, not who the
+// author is. Incarnations are named by the signature key.
+func sameIdentity(e *epoch, o *mls.Opened) error {
+	if o.Commit.Child == nil {
+		return nil
+	}
+	l := o.Commit.Child.Tree().Leaf(o.Sender)
+	if l == nil || !bytes.Equal(l.SignatureKey, []byte(keyOf(e.leaves.get(uint32(o.Sender))))) {
+		return fmt.Errorf("%w: a commit that changes its author's signature key", ErrForbidden)
+	}
+	return selfCertified(l)
 }

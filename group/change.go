@@ -3,7 +3,6 @@ package group
 import (
 	"crypto/sha256"
 	"fmt"
-	"time"
 
 	"github.com/dmlsd/dmls/mls"
 )
@@ -61,8 +60,11 @@ func addable(env Env, e *epoch, b []byte) (*mls.KeyPackage, error) {
 	if err := kp.Verify(env.Now); err != nil {
 		return nil, fmt.Errorf("group: KeyPackage: %w", err)
 	}
-	if l := kp.LeafNode.Lifetime; l == nil || time.Duration(l.NotAfter-l.NotBefore)*time.Second > maxLifetime {
-		return nil, fmt.Errorf("%w: a KeyPackage whose lifetime spans more than 90 days", ErrForbidden)
+	if err := checkLifetime(kp.LeafNode.Lifetime); err != nil {
+		return nil, err
+	}
+	if err := selfCertified(&kp.LeafNode); err != nil {
+		return nil, err
 	}
 	if e.leaves.find(string(kp.LeafNode.SignatureKey)) != "" {
 		return nil, ErrAlready

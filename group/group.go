@@ -187,7 +187,7 @@ func (g *Group) begin(id dag.ID, e *mls.Epoch, rows []tableRow) {
 	for _, r := range rows {
 		t = t.set(leafOf(r.Member), r.Member)
 	}
-	g.graph = newGraph(id, e.Number(), rows)
+	g.graph = newGraph(g.baseCommit(id, e.Number()), rows)
 	g.epochs[id] = &epoch{id: id, mls: e, leaves: t, seen: map[string]struct{}{}}
 }
 

@@ -251,17 +251,25 @@ func (l *loader) loadEpoch(name string, trees *mls.TreeLoader) (*epoch, error) {
 func (l *loader) restoreGone(st stateRecord) {
 	l.root, l.head, l.floor, l.base = dag.ID(st.Root), dag.ID(st.Base), st.Floor, l.rows
 	l.gossip = frame.NewGossip(l.gossipKey, l.generation)
-	l.graph = newGraph(l.head, st.Number, l.rows)
+	l.graph = newGraph(l.baseCommit(l.head, st.Number), l.rows)
 	l.derive()
 }
 
+// baseCommit returns what is known of the commit that created the base.
+func (g *Group) baseCommit(id dag.ID, number uint64) *commit {
+	if c := g.commits[id]; c != nil {
+		return c
+	}
+	return &commit{ID: id, Number: number, Base: true}
+}
+
 // newGraph begins fork choice at a base.
-func newGraph(id dag.ID, number uint64, rows []tableRow) *dag.Graph {
+func newGraph(c *commit, rows []tableRow) *dag.Graph {
 	voters := make([]dag.Voter, len(rows))
 	for i, r := range rows {
 		voters[i] = dag.Voter{Member: r.Member, Leaf: leafOf(r.Member)}
 	}
-	return dag.New(dag.Support{}, dag.Vertex{ID: id}, number, voters)
+	return dag.New(dag.Support{}, dag.Vertex{ID: c.ID, Author: c.Author, Seq: c.Seq}, c.Number, voters)
 }
 
 // replay adds the commits and frames below the base to the graph, parents
@@ -274,7 +282,15 @@ func (l *loader) replay() error {
 		if m.Said != "" {
 			l.graph.Settled(m.Said, m.Links.Seq, idOf(m.Links.Parent))
 		}
-		if m.Status != opened || !l.graph.Has(idOf(m.Links.Parent)) {
+		if m.Status != opened {
+			continue
+		}
+		if !l.graph.Has(idOf(m.Links.Parent)) {
+			// Opened once, in an epoch that is gone: its sender stood outside what
+			// is retained, which bears on finality still.
+			if idOf(c) != l.graph.Base() {
+				l.graph.Settled(m.Author, m.Links.Seq, "")
+			}
 			continue
 		}
 		if v := l.commits[idOf(c)]; v != nil && m.Type == typeCommit {

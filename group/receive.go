@@ -173,6 +173,11 @@ func (s *step) openFrame(a arrival, e *epoch) (Result, error) {
 	if err != nil {
 		return s.refused(a, e, err), nil
 	}
+	if o.Commit != nil {
+		if err := sameIdentity(e, o); err != nil {
+			return s.reject(a.cid, err), nil
+		}
+	}
 	switch {
 	case o.Commit != nil && e.old:
 		// The branch of an incarnation that we gave up: its commits are not ours

@@ -55,7 +55,8 @@ func (s *step) tick() error {
 	if s.state != member {
 		return nil
 	}
-	if err := s.sharedWork(); err != nil {
+	// A commit moves the head; what else is due is looked at on the next tick.
+	if done, err := s.sharedWork(); done || err != nil {
 		return err
 	}
 	if err := s.notices(); err != nil {
@@ -199,21 +200,21 @@ func (s *step) nextJob(e *epoch) *job {
 }
 
 // sharedWork commits the job when the back-off of this member's rank is over.
-func (s *step) sharedWork() error {
+func (s *step) sharedWork() (done bool, err error) {
 	e, err := s.headEpoch()
 	if err != nil {
-		return err
+		return false, err
 	}
 	j := s.nextJob(e)
 	if !s.myTurn(j, e) || s.env.Now.Before(s.due.workAt) {
-		return nil
+		return false, nil
 	}
 	s.due.headMoved()
 	if j.update {
 		_, err := s.commitOnHead(mls.CommitRequest{}, nil)
-		return err
+		return true, err
 	}
-	return s.merge(e, j)
+	return true, s.merge(e, j)
 }
 
 // myTurn keeps the back-off timer for the job in step; false means that there
@@ -287,15 +288,11 @@ func texts(ids []dag.ID) []string {
 // the head, or one that confirms what we now find confirmable (design, 5.6).
 func (s *step) needsAck() bool {
 	e := s.epochs[s.head]
-	if s.state != member || e == nil || s.graph.Final() == s.head || len(e.leaves.all()) == 1 {
+	if s.state != member || e == nil || len(e.leaves.all()) == 1 {
 		return false
 	}
-	at, confirms, _, ok := s.graph.Standing(s.self)
-	if !ok || at != s.head {
-		return true
-	}
-	x := s.graph.Confirmable()
-	return x != "" && x != s.graph.Base() && x != confirms && !s.graph.IsAncestor(x, confirms)
+	at, _, _, ok := s.graph.Standing(s.self)
+	return !ok || at != s.head || s.graph.Owes(s.self) != ""
 }
 
 // scheduleAck draws the delay once for each need: at once when the head
