@@ -45,7 +45,9 @@ type syncPeer struct {
 	heard   time.Time    // when we last asked: answers are welcome for a while
 	due     time.Time    // when to send Tips; zero: not planned
 	lost    int          // Tips without answer in a row
-	pending *syncMessage // its latest Tips, which we could not afford to answer
+	pending *syncMessage // its latest Tips, which we could not afford to answer yet
+
+	pendingAt time.Time // when pending came
 }
 
 // wanted is a block asked for by name.
@@ -61,6 +63,7 @@ const (
 	maxLost    = 5               // the pause after a loss doubles this often
 	maxWants   = 4096            // of one topic
 	wantTries  = 12              // for a block that no parked frame waits for
+	budgetLife = time.Minute
 	missBatch  = 512             // frames looked at for one piece
 )
 
@@ -107,12 +110,6 @@ func (s *syncMachine) peerLeave(now time.Time, topic, peer string) {
 			w.from, w.due = "", now
 		}
 	}
-	for _, t := range s.topics {
-		if t.peers[peer] != nil {
-			return
-		}
-	}
-	delete(s.budgets, peer)
 }
 
 // leave forgets a topic.
@@ -180,6 +177,11 @@ func (s *syncMachine) tick(now time.Time) {
 			s.tickPeer(now, name, peer, t.peers[peer], r)
 		}
 		s.sendWants(now, name, t, r)
+	}
+	for peer, b := range s.budgets {
+		if now.Sub(b.last) > budgetLife {
+			delete(s.budgets, peer) // full again, so nothing is gained by a new one
+		}
 	}
 }
 
@@ -284,7 +286,7 @@ func (s *syncMachine) wake() time.Time {
 				at = earlier(at, p.asked.Add(s.timing.Timeout))
 			}
 			if p.pending != nil {
-				at = earlier(at, s.budgets[peer].at())
+				at = earlier(at, s.budget(p.pendingAt, peer).at())
 			}
 		}
 		for _, w := range t.wants {

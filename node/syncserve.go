@@ -21,7 +21,7 @@ func (s *syncMachine) question(now time.Time, peer string, m *syncMessage) {
 		if s.budget(now, peer).ready(now) {
 			s.serveTips(now, m.topic, peer, p, m, r)
 		} else if p != nil {
-			p.pending = m // the latest one counts, so this is bounded
+			p.pending, p.pendingAt = m, now // the latest one counts, so this is bounded
 		}
 	case syncWant:
 		s.serveWant(now, m, peer, r)

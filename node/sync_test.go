@@ -1,0 +1,252 @@
+package node
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/dmlsd/dmls/frame"
+	"github.com/dmlsd/dmls/group"
+)
+
+// rig is one sync machine over a fakeGroup whose sends are recorded.
+type rig struct {
+	t     *testing.T
+	now   time.Time
+	g     *fakeGroup
+	data  map[cid.Cid][]byte
+	m     *syncMachine
+	sent  map[string][]*syncMessage
+	bytes int
+}
+
+func (r *rig) Tips() []cid.Cid                         { return r.g.Tips() }
+func (r *rig) Has(c cid.Cid) bool                      { return r.g.Has(c) }
+func (r *rig) Missing(tips []cid.Cid, n int) []cid.Cid { return r.g.Missing(tips, n) }
+func (r *rig) Wants() []cid.Cid                        { return r.g.Wants() }
+func (r *rig) Block(c cid.Cid) ([]byte, error) {
+	if b := r.data[c]; b != nil {
+		return b, nil
+	}
+	return nil, fmt.Errorf("no block %s", c)
+}
+
+func newRig(t *testing.T, frames, size int) *rig {
+	r := &rig{t: t, now: time.Unix(1_700_000_000, 0), g: newFake("00", "", "me"), data: map[cid.Cid][]byte{}, sent: map[string][]*syncMessage{}}
+	for i := range frames {
+		var out group.Output
+		r.g.say(group.Env{}, &out, block{Text: fmt.Sprint(strings.Repeat("0", size), i)})
+		r.data[out.Publish[0].CID] = out.Publish[0].Data
+	}
+	r.m = newSync(DefaultTiming(), func(peer string, b []byte) {
+		r.bytes += len(b)
+		m, err := parseSyncMessage(b)
+		if err != nil {
+			t.Fatalf("sent what does not parse: %v", err)
+		}
+		r.sent[peer] = append(r.sent[peer], m)
+	}, func(topic string) replica {
+		if topic == "t" {
+			return r
+		}
+		return nil
+	})
+	return r
+}
+
+// drain returns what was sent to a peer since the last time.
+func (r *rig) drain(peer string) []*syncMessage {
+	out := r.sent[peer]
+	delete(r.sent, peer)
+	return out
+}
+
+func (r *rig) pass(d time.Duration) {
+	for end := r.now.Add(d); ; r.m.tick(r.now) {
+		at := r.m.wake()
+		if at.IsZero() || at.After(end) {
+			r.now = end
+			return
+		}
+		if at.After(r.now) {
+			r.now = at
+		} else {
+			r.now = r.now.Add(time.Millisecond)
+		}
+	}
+}
+
+// A peer that asks again and again gets no more than its budget.
+func TestAmplification(t *testing.T) {
+	r := newRig(t, 400, 4000)
+	r.m.peerJoin(r.now, "t", "greedy")
+	r.m.tick(r.now)
+	tips := &syncMessage{kind: syncTips, topic: "t"}
+	timing := DefaultTiming()
+	for range 10_000 {
+		r.m.question(r.now, "greedy", tips)
+	}
+	if limit := timing.PeerBurst + 2*timing.Piece; r.bytes > limit {
+		t.Errorf("%d bytes at once, limit %d", r.bytes, limit)
+	}
+	r.bytes = 0
+	for range 10 {
+		for range 1000 {
+			r.m.question(r.now, "greedy", tips)
+		}
+		r.pass(time.Second)
+	}
+	if limit := 11 * timing.PeerRate; r.bytes > limit || r.bytes < limit/4 {
+		t.Errorf("%d bytes in 10 s, limit %d", r.bytes, limit)
+	}
+	// Others are served all the same, and leaving does not refill the bucket.
+	r.m.question(r.now, "other", tips)
+	if len(r.drain("other")) != 1 {
+		t.Error("a second peer is not served")
+	}
+	r.drain("greedy")
+	r.m.peerLeave(r.now, "t", "greedy")
+	r.m.peerJoin(r.now, "t", "greedy")
+	for range 100 {
+		r.m.question(r.now, "greedy", tips)
+	}
+	if n := len(r.drain("greedy")); n > 10 {
+		t.Errorf("%d answers after joining again", n)
+	}
+}
+
+func TestPiecesAreBounded(t *testing.T) {
+	r := newRig(t, 40, 200<<10)
+	r.m.question(r.now, "p", &syncMessage{kind: syncTips, topic: "t"})
+	m := r.drain("p")[0]
+	if n := len(m.blocks); n != 5 || !m.more {
+		t.Errorf("%d blocks of 200 KiB in a piece of 1 MiB, more %v", n, m.more)
+	}
+	big := newRig(t, 2, 3<<20)
+	big.m.question(big.now, "p", &syncMessage{kind: syncTips, topic: "t"})
+	if m := big.drain("p")[0]; len(m.blocks) != 1 || !m.more {
+		t.Errorf("%d blocks larger than a piece, more %v", len(m.blocks), m.more)
+	}
+}
+
+func TestUnaskedBlocks(t *testing.T) {
+	r := newRig(t, 1, 1)
+	m := &syncMessage{kind: syncBlocks, topic: "t", answers: syncTips}
+	if r.m.answer(r.now, "stranger", m) {
+		t.Error("blocks of a stranger are taken")
+	}
+	r.m.peerJoin(r.now, "t", "p")
+	if r.m.answer(r.now, "p", m) {
+		t.Error("blocks that were not asked for are taken")
+	}
+	r.m.tick(r.now)
+	if !r.m.answer(r.now.Add(time.Minute), "p", m) {
+		t.Error("a slow answer is thrown away")
+	}
+	if r.m.answer(r.now.Add(time.Hour), "p", m) {
+		t.Error("an answer is taken for ever")
+	}
+}
+
+// One question is under way with a peer, however much happens.
+func TestQuestionsAreNotRepeated(t *testing.T) {
+	r := newRig(t, 1, 1)
+	r.m.peerJoin(r.now, "t", "p")
+	for i := range 50 {
+		c := frame.CIDOf([]byte{byte(i)})
+		r.m.want(r.now, "t", "p", []cid.Cid{c})
+		r.m.question(r.now, "p", &syncMessage{kind: syncTips, topic: "t", cids: []cid.Cid{c}})
+		r.m.tick(r.now)
+	}
+	tips := 0
+	for _, m := range r.drain("p") {
+		if m.kind == syncTips {
+			tips++
+		}
+	}
+	if tips != 1 {
+		t.Errorf("%d questions under way", tips)
+	}
+}
+
+// A block that parked frames wait for is asked of one peer after the other
+// until it is there.
+func TestWantsGoRound(t *testing.T) {
+	r := newRig(t, 1, 1)
+	lost := frame.CIDOf([]byte("lost"))
+	raw := fmt.Appendf(nil, `{"Parents":[%q],"Text":"child"}`, lost)
+	r.g.parked[frame.CIDOf(raw)] = raw
+	for _, p := range []string{"a", "b", "c"} {
+		r.m.peerJoin(r.now, "t", p)
+	}
+	r.m.want(r.now, "t", "b", r.g.Wants())
+	asked := ""
+	for range 4 {
+		r.pass(DefaultTiming().Timeout + time.Second)
+		for _, p := range []string{"a", "b", "c"} {
+			for _, m := range r.drain(p) {
+				if m.kind == syncWant && m.cids[0] == lost {
+					asked += p
+				}
+			}
+		}
+	}
+	if len(asked) < 3 || asked[:3] != "bca" {
+		t.Errorf("asked %q, want bca first", asked)
+	}
+	clear(r.g.parked) // it opened, or was given up
+	r.pass(10 * time.Minute)
+	if len(r.m.topics["t"].wants) != 0 {
+		t.Error("a block that nobody waits for is still wanted")
+	}
+}
+
+func TestAnnouncedBlock(t *testing.T) {
+	r := newRig(t, 1, 1)
+	r.m.peerJoin(r.now, "t", "a")
+	r.m.peerJoin(r.now, "t", "p")
+	c := frame.CIDOf([]byte("large"))
+	r.m.announced(r.now, "t", "p", c)
+	r.m.tick(r.now)
+	got := r.drain("p")
+	if last := got[len(got)-1]; last.kind != syncWant || last.cids[0] != c {
+		t.Fatalf("sent %+v", last)
+	}
+	r.pass(time.Hour)
+	if len(r.m.topics["t"].wants) != 0 {
+		t.Error("a block that does not exist is wanted for ever")
+	}
+	r.m.announced(r.now, "t", "p", r.g.Tips()[0])
+	if len(r.m.topics["t"].wants) != 0 {
+		t.Error("a block that is here is wanted")
+	}
+}
+
+// A peer that never answers is asked less and less often.
+func TestSilentPeer(t *testing.T) {
+	r := newRig(t, 1, 1)
+	r.m.timing.Interval = time.Hour
+	r.m.peerJoin(r.now, "t", "p")
+	r.m.tick(r.now)
+	r.pass(50 * time.Minute)
+	if n := len(r.drain("p")); n < 6 || n > 30 {
+		t.Errorf("%d questions to a silent peer in 50 minutes", n)
+	}
+}
+
+// A piece without news ends the exchange, whatever the peer says.
+func TestMoreWithoutNews(t *testing.T) {
+	r := newRig(t, 1, 1)
+	r.m.peerJoin(r.now, "t", "p")
+	r.m.tick(r.now)
+	r.drain("p")
+	r.m.answer(r.now, "p", &syncMessage{kind: syncBlocks, topic: "t", answers: syncTips, more: true})
+	r.m.took(r.now, "t", "p", false, true)
+	r.m.tick(r.now)
+	if n := len(r.drain("p")); n != 0 {
+		t.Errorf("%d questions after a piece without news", n)
+	}
+}
