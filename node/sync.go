@@ -64,7 +64,7 @@ const (
 	maxWants   = 4096            // of one topic
 	wantTries  = 12              // for a block that no parked frame waits for
 	budgetLife = time.Minute
-	missBatch  = 512             // frames looked at for one piece
+	missBatch  = 512 // frames looked at for one piece
 )
 
 // newSync makes a machine. replica finds the group of a topic, or nil.
