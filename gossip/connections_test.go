@@ -321,6 +321,30 @@ func TestNoCallbackAfterClose(t *testing.T) {
 	}
 }
 
+// Closing meets dials in every stage.
+func TestCloseWhileDialling(t *testing.T) {
+	a, _ := start(t, "a")
+	for i := range 20 {
+		b, _ := start(t, "b", func(c *Config) { c.Static = a.Addrs() })
+		join(t, b)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				_, err := b.Connect(context.Background(), a.Addrs())
+				if err == nil {
+					err = b.Send(a.Self(), SyncProtocol, pattern(1000))
+				}
+				_ = err // it may be too late for either
+			})
+		}
+		time.Sleep(time.Duration(i) * 500 * time.Microsecond)
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		wg.Wait()
+	}
+}
+
 func TestCloseIsIdempotentAndFinal(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a, err := New(ctx, Config{KeySeed: seed("a"), Listen: []string{"/ip4/127.0.0.1/tcp/0"}, MDNS: true})
