@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -30,14 +31,22 @@ func (n *Node) Groups() []group.Status {
 
 // Group finds a group by id, unique prefix of the id, or name.
 func (n *Node) Group(ref string) (gid string, err error) {
+	if ref == "" {
+		return "", fmt.Errorf("%w: no group given", ErrNotFound)
+	}
 	var found []string
-	for _, s := range n.Groups() {
-		if s.Group == ref {
-			return ref, nil
+	err = n.look(func(d *Driver) {
+		for _, id := range d.Groups() {
+			if id == ref || d.groups[id].engine.Name() == ref || strings.HasPrefix(id, ref) {
+				found = append(found, id)
+			}
 		}
-		if ref != "" && (s.Name == ref || strings.HasPrefix(s.Group, ref)) {
-			found = append(found, s.Group)
-		}
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case slices.Contains(found, ref):
+		return ref, nil
 	}
 	return one("group", ref, found)
 }

@@ -12,6 +12,7 @@ import (
 // engine is *group.Group as a Driver uses it.
 type engine interface {
 	ID() string
+	Name() string
 	Topic() string
 	Step(group.Env, group.Input) (group.Output, error)
 	Status() group.Status

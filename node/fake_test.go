@@ -130,6 +130,7 @@ func newFake(gid, name, self string) *fakeGroup {
 }
 
 func (g *fakeGroup) ID() string    { return g.gid }
+func (g *fakeGroup) Name() string  { return g.name }
 func (g *fakeGroup) Topic() string { return "topic-" + g.gid }
 func (g *fakeGroup) Status() group.Status {
 	return group.Status{Group: g.gid, Name: g.name, State: g.state, Cursor: g.cursor, Blocks: len(g.frames),

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -144,6 +145,10 @@ func (r *round) syncMessage(in Message) error {
 		return fmt.Errorf("%w: blocks that were not asked for", ErrMalformed)
 	}
 	news := false
+	// A frame may be parked for long; it must not hold the whole message.
+	for i, b := range m.blocks {
+		m.blocks[i] = bytes.Clone(b)
+	}
 	if len(m.blocks) > 0 {
 		out, err := r.step(g.engine.ID(), g, group.Receive{Blocks: m.blocks, From: in.Peer}, in.Peer)
 		if err != nil {
