@@ -55,7 +55,10 @@ func (s *syncMachine) answer(now time.Time, peer string, m *syncMessage) bool {
 // served before the news of its joining arrive (p is nil then); with them
 // peerJoin asks anyway.
 func (s *syncMachine) serveTips(now time.Time, topic, peer string, p *syncPeer, m *syncMessage, r replica) {
-	ids := r.Missing(m.cids, missBatch)
+	var ids []cid.Cid
+	if !slices.Equal(m.cids, r.Tips()) { // which they are nearly always
+		ids = r.Missing(m.cids, missBatch)
+	}
 	out := syncMessage{kind: syncBlocks, topic: topic, answers: syncTips, more: len(ids) == missBatch}
 	s.fill(&out, ids, r)
 	s.sendBlocks(now, peer, &out)
