@@ -41,6 +41,9 @@ func (t *Transport) Connect(ctx context.Context, addrs []string) (string, error)
 	if err != nil {
 		return "", err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(t.ctx, cancel)() // Close ends a Connect
 	failed := fmt.Errorf("%w: no address given", ErrAddress)
 	for i, info := range infos {
 		err := t.dial(ctx, info)
@@ -76,7 +79,6 @@ func (t *Transport) dial(ctx context.Context, info peer.AddrInfo) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	defer context.AfterFunc(t.ctx, cancel)()
 	t.forgive(info.ID)
 	if err := t.host.Connect(ctx, info); err != nil {
 		return fmt.Errorf("gossip: connect: %w", err)

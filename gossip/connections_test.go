@@ -341,7 +341,11 @@ func TestCloseWhileDialling(t *testing.T) {
 		if err := b.Close(); err != nil {
 			t.Fatal(err)
 		}
+		begin := time.Now()
 		wg.Wait()
+		if took := time.Since(begin); took > 500*time.Millisecond {
+			t.Errorf("Connect went on for %v after Close", took)
+		}
 	}
 }
 
