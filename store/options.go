@@ -13,7 +13,8 @@ type Options struct {
 	// at level warn. It never hears keys or values. Default: silence.
 	Logger *slog.Logger
 	// MinFreeBytes is the watermark: no batch is begun that would leave less
-	// free space. Badger writes through memory maps, and a full disk kills the
+	// free space, and no store is opened where less than half of it is free.
+	// Badger writes through memory maps, and a full disk kills the
 	// process with SIGBUS; so the watermark must hold what badger may write on
 	// its own: its memtables and one compaction. 0 is 64 MiB; 16 MiB at least.
 	MinFreeBytes uint64
@@ -29,6 +30,8 @@ type Options struct {
 	// opens, newest first; of the rest the index is verified, and each block
 	// when it is read. 0 is 256 MiB.
 	VerifyBytes int64
+
+	free func(dir string) (uint64, error) // of tests
 }
 
 const (
