@@ -1,0 +1,149 @@
+package mls
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+)
+
+// validate checks a tree that came from outside (RFC 9420, Section 12.4.3.1):
+// unmerged leaves, parent hashes, and every leaf by Section 7.3. That no key
+// occurs twice was checked when the tree was parsed. The leaves' lifetimes are
+// not compared with a clock: members that were added long ago have outlived
+// them.
+func (t *RatchetTree) validate(groupID []byte, env Env) error {
+	if t.root.leaves == 0 {
+		return fmt.Errorf("%w: no member", ErrTree)
+	}
+	if err := t.checkParents(t.root, rootIndex(t.width)); err != nil {
+		return err
+	}
+	if err := t.checkMembers(); err != nil {
+		return fmt.Errorf("%w: %w", ErrTree, err)
+	}
+	return t.verifyLeaves(groupID, env)
+}
+
+// verifyLeaves verifies the leaves one by one, in parallel where env can.
+func (t *RatchetTree) verifyLeaves(groupID []byte, env Env) error {
+	indexes := make([]LeafIndex, 0, t.root.leaves)
+	leaves := make([]*LeafNode, 0, t.root.leaves)
+	for i, l := range t.Leaves() {
+		indexes, leaves = append(indexes, i), append(leaves, l)
+	}
+	errs := make([]error, len(leaves))
+	env.each(len(leaves), func(i int) {
+		errs[i] = t.s.verifyLeaf(leaves[i], 0, groupID, indexes[i])
+	})
+	for i, err := range errs {
+		if err != nil {
+			return fmt.Errorf("%w: leaf %d: %w", ErrTree, indexes[i], err)
+		}
+	}
+	return nil
+}
+
+// checkParents checks all parents at or below n, which stands at x.
+func (t *RatchetTree) checkParents(n *treeNode, x nodeIndex) error {
+	if x.isLeaf() || n.void() {
+		return nil
+	}
+	if n.parent != nil {
+		if err := t.s.kem.checkPublic(n.parent.encryptionKey); err != nil {
+			return fmt.Errorf("%w: node %d: %w", ErrTree, x, err)
+		}
+		for _, l := range n.parent.unmerged {
+			if err := n.checkUnmerged(x, l); err != nil {
+				return err
+			}
+		}
+		if c := t.s.chains(n, x); c != 1 {
+			return fmt.Errorf("%w: node %d is the parent of %d parent-hash chains, want 1", ErrTree, x, c)
+		}
+	}
+	if err := t.checkParents(n.left, x.left()); err != nil {
+		return err
+	}
+	return t.checkParents(n.right, x.right())
+}
+
+// checkUnmerged checks that a leaf that is unmerged at n is unmerged in every
+// parent between them that is not blank.
+func (n *treeNode) checkUnmerged(x nodeIndex, l LeafIndex) error {
+	for top := x; !x.isLeaf(); {
+		if n.parent != nil {
+			if _, ok := slices.BinarySearch(n.parent.unmerged, l); !ok {
+				return fmt.Errorf("%w: leaf %d is unmerged at node %d, not at node %d below", ErrTree, l, top, x)
+			}
+		}
+		if l.node() < x {
+			n, x = n.left, x.left()
+		} else {
+			n, x = n.right, x.right()
+		}
+	}
+	if n.leaf == nil {
+		return fmt.Errorf("%w: unmerged leaf %d is blank", ErrTree, l)
+	}
+	return nil
+}
+
+// chains counts the descendants of parent P for which P is parent-hash valid
+// (Section 7.9.2).
+func (s *suite) chains(p *treeNode, x nodeIndex) int {
+	return s.chainsFrom(p.parent, p.left, x.left(), p.right, x.right()) +
+		s.chainsFrom(p.parent, p.right, x.right(), p.left, x.left())
+}
+
+// chainsFrom counts those below child C; S is the sibling.
+func (s *suite) chainsFrom(p *parentNode, c *treeNode, cx nodeIndex, sibling *treeNode, sx nodeIndex) int {
+	unmerged := below(p.unmerged, cx)
+	// The resolution of C must be D and the leaves unmerged at P: this bounds
+	// the work before anything is listed.
+	if int(c.resolved) != len(unmerged)+1 {
+		return 0
+	}
+	var want []byte
+	count := 0
+	rest := make([]LeafIndex, 0, len(unmerged))
+	type candidate struct {
+		x    nodeIndex
+		hash []byte
+	}
+	var found []candidate
+	c.resolve(cx, func(y nodeIndex, d *treeNode) {
+		if y.isLeaf() {
+			if _, ok := slices.BinarySearch(unmerged, y.firstLeaf()); ok {
+				rest = append(rest, y.firstLeaf())
+				return
+			}
+		}
+		found = append(found, candidate{y, d.parentHash()})
+	})
+	if len(rest) != len(unmerged) {
+		return 0
+	}
+	for _, d := range found {
+		if d.hash == nil {
+			continue
+		}
+		if want == nil {
+			want = s.parentHash(p, s.hashWithout(sibling, sx, below(p.unmerged, sx)))
+		}
+		if bytes.Equal(d.hash, want) {
+			count++
+		}
+	}
+	return count
+}
+
+// parentHash is the parent_hash field of a node that has one.
+func (n *treeNode) parentHash() []byte {
+	switch {
+	case n.parent != nil:
+		return n.parent.parentHash
+	case n.leaf != nil && n.leaf.Source == LeafNodeSourceCommit:
+		return n.leaf.ParentHash
+	}
+	return nil
+}
