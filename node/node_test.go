@@ -309,3 +309,32 @@ func TestFullMailboxIgnores(t *testing.T) {
 		t.Errorf("%d arrivals of %d bytes counted in an empty box", m.arrivals, m.bytes)
 	}
 }
+
+// What was queued when Close began is done, not dropped.
+func TestCloseDrains(t *testing.T) {
+	n, ctx := openFake(t, newEther(), "a", newMemStore()), short5(t)
+	gid, _ := n.CreateGroup(ctx, "ops")
+	busy, release := make(chan struct{}), make(chan struct{})
+	go func() { _ = n.look(func(*Driver) { close(busy); <-release }) }()
+	<-busy
+	const sends = MaxInputs + 10
+	results := make(chan error, sends)
+	for i := range sends {
+		go func() { _, err := n.Send(ctx, gid, fmt.Sprint(i)); results <- err }()
+	}
+	for queued := 0; queued < sends; queued, _ = n.box.load() {
+		time.Sleep(time.Millisecond)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- n.Close() }()
+	<-n.closed
+	close(release)
+	for range sends {
+		if err := <-results; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+}
