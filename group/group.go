@@ -2,7 +2,6 @@ package group
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -257,16 +256,5 @@ func (s *step) headEpoch() (*epoch, error) {
 }
 
 func mlsEnv(e Env) mls.Env { return mls.Env{Now: e.Now, Rand: e.Rand, Parallel: e.Parallel} }
-
-// labelled hashes parts under a label, each behind its length.
-func labelled(label string, parts ...[]byte) []byte {
-	var w buffer
-	w.bytes([]byte("dmls 1 " + label))
-	for _, p := range parts {
-		w.bytes(p)
-	}
-	sum := sha256.Sum256(w.b)
-	return sum[:]
-}
 
 func sameKey(a []byte, key string) bool { return bytes.Equal(a, []byte(key)) }

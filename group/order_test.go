@@ -1,0 +1,98 @@
+package group_test
+
+import (
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dmlsd/dmls/group"
+)
+
+// The strongest oracle: a member who was away gets the same frames in every
+// order, one by one, and ends with the same head, authenticator, members and
+// messages.
+func TestOrderOfArrival(t *testing.T) {
+	w := newWorld(t, "ada", "ben", "cleo", "dan", "zoe")
+	w.create("ada")
+	for _, n := range []string{"ben", "cleo", "dan", "zoe"} {
+		w.join("ada", n)
+	}
+	w.run(20 * time.Second)
+	zoe := w.devices["zoe"]
+	disk := maps.Clone(zoe.disk)
+	seen := len(zoe.events)
+	asleep := zoe.g
+	zoe.g = nil
+
+	w.cut(1, "cleo", "dan")
+	w.update("cleo")
+	w.say("dan", "one")
+	w.remove("ada", "dan")
+	w.say("ben", "two")
+	w.update("ben")
+	w.run(3 * time.Second)
+	w.heal()
+	w.run(20 * time.Second)
+	ada := w.devices["ada"]
+	zoe.g = asleep
+
+	blocks := map[string][]byte{}
+	for _, n := range []string{"ada", "ben", "cleo"} {
+		for _, c := range w.devices[n].g.Missing(nil, 10000) {
+			if !zoe.g.Has(c) {
+				blocks[c.String()] = w.block(w.devices[n], c)
+			}
+		}
+	}
+	ids := slices.Sorted(maps.Keys(blocks))
+	var first string
+	r := rand.New(rand.NewPCG(1, 2))
+	for run := range 40 {
+		zoe.disk, zoe.events = maps.Clone(disk), zoe.events[:seen]
+		w.queue = nil
+		g, err := group.Load(w.cfg, zoe.id, ada.g.ID(), records(zoe))
+		if err != nil {
+			t.Fatal(err)
+		}
+		zoe.g = g
+		r.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+		for _, id := range ids {
+			w.step(zoe, group.Receive{Blocks: [][]byte{blocks[id]}})
+		}
+		st := g.Status()
+		texts := zoe.texts()
+		slices.Sort(texts)
+		got := strings.Join([]string{st.Head, st.Authenticator, members(st), strings.Join(texts, "|")}, " ")
+		if st.Parked != 0 {
+			t.Fatalf("run %d: %d frames still wait", run, st.Parked)
+		}
+		if run == 0 {
+			first = got
+			if want := ada.g.Status().Head; st.Head != want {
+				t.Fatalf("zoe is at %s, ada at %s", st.Head, want)
+			}
+		}
+		if got != first {
+			t.Fatalf("run %d ends elsewhere:\n%s\n%s", run, got, first)
+		}
+	}
+}
+
+// Same seed, same bytes: two runs of one history leave the same records.
+func TestDeterminism(t *testing.T) {
+	digests := func() (out []uint64) {
+		w := split(t)
+		w.heal()
+		w.run(30 * time.Second)
+		for _, n := range w.names() {
+			out = append(out, w.devices[n].digest())
+		}
+		return out
+	}
+	if a, b := digests(), digests(); !slices.Equal(a, b) {
+		t.Errorf("%x differs from %x", a, b)
+	}
+}
