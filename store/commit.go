@@ -189,6 +189,11 @@ func (s *Store) txnCount() int   { return int(s.db.MaxBatchCount() * 3 / 4) }
 // write is one synced transaction.
 func (s *Store) write(entries []entry) error {
 	return guard("writing", func() error {
+		if s.fault != nil {
+			if err := s.fault(); err != nil {
+				return err
+			}
+		}
 		txn := s.db.NewTransaction(true)
 		defer txn.Discard()
 		for _, e := range entries {

@@ -20,7 +20,7 @@ import (
 //	  uint16 version;       // 1
 //	  uint16 sealing;       // 0: key is the root key itself
 //	  uint64 generation;    // from 1
-//	  opaque key<0..400>;   // uint16 length; 32 bytes when not sealed
+//	  opaque key<0..458>;   // uint16 length; 32 bytes when not sealed
 //	  opaque zero[...];
 //	  opaque checksum[32];  // SHA-256 of the 480 bytes before it
 //	} Slot;                 // 512 bytes, at offsets 0 and 4096; all zero: wiped
@@ -33,7 +33,6 @@ const (
 	slotBody    = slotSize - sha256.Size
 	slotStride  = 4096
 	slotCount   = 2
-	maxSlotKey  = 400
 )
 
 type slot struct {

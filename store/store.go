@@ -27,6 +27,7 @@ type Store struct {
 	mark  *mark
 	db    *badger.DB
 	keys  keys
+	fault func() error // of tests: called before each transaction
 
 	// turn holds one token: batches are serial.
 	turn  chan struct{}

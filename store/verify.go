@@ -24,6 +24,9 @@ func verify(dir string, bo badger.Options, budget int64) error {
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
+	if err := dropEmptyLogs(dir, names); err != nil {
+		return err
+	}
 	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
 	if errors.Is(err, fs.ErrNotExist) {
 		for _, n := range names {
@@ -50,6 +53,24 @@ func verify(dir string, bo badger.Options, budget int64) error {
 			return fmt.Errorf("%w: table %s: %s", ErrCorrupt, filepath.Base(path), firstLine(err.Error()))
 		}
 		budget -= n
+	}
+	return nil
+}
+
+// dropEmptyLogs removes logs without a byte. Badger makes a log in two steps
+// and removes it in two, and refuses to open what a crash leaves in between.
+func dropEmptyLogs(dir string, names []fs.DirEntry) error {
+	for _, n := range names {
+		if ext := filepath.Ext(n.Name()); ext != ".mem" && ext != ".vlog" {
+			continue
+		}
+		fi, err := n.Info()
+		if err == nil && fi.Size() == 0 {
+			err = os.Remove(filepath.Join(dir, n.Name()))
+		}
+		if err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
 	}
 	return nil
 }
