@@ -33,9 +33,9 @@ var (
 	// ErrNotCanonical means that a DMLS frame is not the one that its content
 	// determines: reuse guard or padding were chosen freely.
 	ErrNotCanonical = errors.New("mls: frame is not a function of its content")
-	// ErrUnopenable means that the frame is signed by a member, but that its
-	// path or its confirmation tag does not hold on this device. Other devices
-	// may see it differently, so it is no proof against anyone.
+	// ErrUnopenable means that the commit is signed by a member, but that its
+	// path does not decrypt to its public keys on this device. Other devices may
+	// see it differently, so it is no reason to refuse it for all.
 	ErrUnopenable = errors.New("mls: commit does not open on this device")
 	// ErrConfirmation means a wrong confirmation tag. The tag is in neither
 	// signature nor transcript: any member could have swapped it.

@@ -1,0 +1,128 @@
+package mls
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// GroupContext is what all members of an epoch agree on (RFC 9420, section 8.1).
+type GroupContext struct {
+	Version                 uint16
+	CipherSuite             CipherSuite
+	GroupID                 []byte
+	Epoch                   uint64
+	TreeHash                []byte // Nh bytes
+	ConfirmedTranscriptHash []byte // Nh bytes; empty in epoch 0
+	Extensions              []Extension
+}
+
+func (c *GroupContext) write(w *writer) {
+	w.u16(c.Version)
+	w.u16(uint16(c.CipherSuite))
+	w.vec(c.GroupID)
+	w.u64(c.Epoch)
+	w.vec(c.TreeHash)
+	w.vec(c.ConfirmedTranscriptHash)
+	writeExtensions(w, c.Extensions)
+}
+
+// Marshal is the encoding that ParseGroupContext reads.
+func (c *GroupContext) Marshal() []byte {
+	w := &writer{}
+	c.write(w)
+	return w.buf
+}
+
+func readGroupContext(r *reader) GroupContext {
+	c := GroupContext{Version: r.u16(), CipherSuite: CipherSuite(r.u16()), GroupID: r.vec(), Epoch: r.u64(),
+		TreeHash: r.vec(), ConfirmedTranscriptHash: r.vec()}
+	c.Extensions = readExtensions(r)
+	return c
+}
+
+// ParseGroupContext reads a GroupContext and nothing after it.
+func ParseGroupContext(b []byte) (*GroupContext, error) {
+	r := newReader(b)
+	c := readGroupContext(r)
+	if err := r.done(); err != nil {
+		return nil, err
+	}
+	return &c, nil
+}
+
+func (c *GroupContext) clone() GroupContext {
+	out := *c
+	out.GroupID = bytes.Clone(c.GroupID)
+	out.TreeHash = bytes.Clone(c.TreeHash)
+	out.ConfirmedTranscriptHash = bytes.Clone(c.ConfirmedTranscriptHash)
+	out.Extensions = cloneExtensions(c.Extensions)
+	return out
+}
+
+func cloneExtensions(xs []Extension) []Extension {
+	out := make([]Extension, len(xs))
+	for i, x := range xs {
+		out[i] = Extension{Type: x.Type, Data: bytes.Clone(x.Data)}
+	}
+	return out
+}
+
+// GroupInfo introduces an epoch to somebody who is not in it yet (RFC 9420,
+// section 12.4.3).
+type GroupInfo struct {
+	GroupContext    GroupContext
+	Extensions      []Extension
+	ConfirmationTag []byte
+	Signer          LeafIndex
+	Signature       []byte
+}
+
+func (g *GroupInfo) writeTBS(w *writer) {
+	g.GroupContext.write(w)
+	writeExtensions(w, g.Extensions)
+	w.vec(g.ConfirmationTag)
+	w.u32(uint32(g.Signer))
+}
+
+func (g *GroupInfo) write(w *writer) {
+	g.writeTBS(w)
+	w.vec(g.Signature)
+}
+
+// Marshal is the encoding inside MLSMessage.
+func (g *GroupInfo) Marshal() []byte {
+	w := &writer{}
+	g.write(w)
+	return w.buf
+}
+
+func readGroupInfo(r *reader) *GroupInfo {
+	g := &GroupInfo{GroupContext: readGroupContext(r)}
+	g.Extensions = readExtensions(r)
+	g.ConfirmationTag = r.vec()
+	g.Signer = LeafIndex(r.u32())
+	g.Signature = r.vec()
+	return g
+}
+
+// sign fills in the signature.
+func (g *GroupInfo) sign(s *suite, signer Signer) error {
+	w := &writer{}
+	g.writeTBS(w)
+	sig, err := s.signWithLabel(signer, "GroupInfoTBS", w.buf)
+	if err != nil {
+		return fmt.Errorf("mls: signing the GroupInfo: %w", err)
+	}
+	g.Signature = sig
+	return nil
+}
+
+// verify checks the signature under a key of the tree.
+func (g *GroupInfo) verify(s *suite, key []byte) error {
+	w := &writer{}
+	g.writeTBS(w)
+	if err := s.verifyWithLabel(key, "GroupInfoTBS", w.buf, g.Signature); err != nil {
+		return fmt.Errorf("%w: %w", ErrGroupInfo, err)
+	}
+	return nil
+}

@@ -1,0 +1,355 @@
+package mls
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/dmlsd/dmls/pprf"
+)
+
+// Record is one durable value of an epoch. Keys are relative to the epoch. A
+// nil Value deletes. A Secret record that is deleted or replaced must be erased
+// for good.
+type Record struct {
+	Key    string
+	Value  []byte
+	Secret bool
+}
+
+// The keys of an epoch's records. Besides these: nodes and ratchets of the
+// secret tree ("t/<node>", "r/<leaf>/<h|a>").
+const (
+	keyContext  = "ctx"
+	keySecrets  = "sec"
+	keyExporter = "exp"
+	keyPrivs    = "priv"
+	prefixPPRF  = "p/" // delta number
+	prefixQueue = "q/" // proposal reference, hex
+	prefixOwn   = "u/" // private key of an own Update, by its reference
+)
+
+// recordVersion is the first byte of "ctx".
+const recordVersion = 1
+
+// Delta is what a frame changes in the epoch that it was opened or made in:
+// used keys, a punctured point, a cached proposal. It is staged until Apply and
+// holds secrets until then.
+type Delta struct{ c *change }
+
+type change struct {
+	epoch   *Epoch
+	version uint64 // of the epoch when this was staged
+	tree    *treeChange
+	punct   *pprf.Puncture
+	add     *CachedProposal
+	own     []byte // private key of our own Update, with add
+	spend   bool   // RFC 9420: the init secret goes
+	done    bool
+}
+
+// stage binds a change to the epoch's present state.
+func (e *Epoch) delta(c change) Delta {
+	c.epoch, c.version = e, e.version
+	return Delta{&c}
+}
+
+// Apply carries a delta out. One that was made on another epoch or on an
+// earlier state is refused with ErrStale, and nothing changes.
+func (e *Epoch) Apply(d Delta) error {
+	if err := e.alive(); err != nil {
+		return err
+	}
+	c := d.c
+	if c == nil {
+		return fmt.Errorf("%w: empty delta", ErrConfig)
+	}
+	if c.epoch != e || c.version != e.version || c.done {
+		return fmt.Errorf("%w: made on state %d, now %d", ErrStale, c.version, e.version)
+	}
+	if c.punct != nil {
+		if err := e.pprf.Apply(c.punct); err != nil {
+			return fmt.Errorf("%w: %w", ErrStale, err)
+		}
+	}
+	if c.tree != nil {
+		e.secret.apply(c.tree)
+	}
+	if c.add != nil {
+		e.proposals[string(c.add.Ref)] = *c.add
+		if c.own != nil {
+			e.pending[string(c.add.Ref)] = c.own
+		}
+	}
+	if c.spend {
+		clear(e.secrets.init)
+		e.secrets.init = nil
+	}
+	c.done = true
+	e.version++
+	return nil
+}
+
+// Wipe drops the secrets of a delta that will not be applied.
+func (d Delta) Wipe() {
+	if d.c == nil || d.c.done {
+		return
+	}
+	d.c.done = true
+	if d.c.tree != nil {
+		d.c.tree.wipe()
+	}
+	if d.c.punct != nil {
+		d.c.punct.Wipe()
+	}
+	clear(d.c.own)
+}
+
+// Records is the write set of a delta, O(log n) of them, to be read right
+// before or right after Apply.
+func (d Delta) Records() []Record {
+	if d.c == nil {
+		return nil
+	}
+	var out []Record
+	if d.c.tree != nil {
+		out = d.c.tree.records()
+	}
+	if p := d.c.punct; p != nil {
+		left := slices.DeleteFunc(d.c.epoch.pprf.Delta(p.From), func(n pprf.Node) bool { return n.ID == p.Drop })
+		out = append(out, pprfRecord(p.From, left))
+		if len(p.Keep) > 0 {
+			out = append(out, pprfRecord(p.To, p.Keep))
+		}
+		pprf.WipeNodes(left)
+	}
+	if d.c.spend {
+		out = append(out, Record{keySecrets, d.c.epoch.secretsRecord(true), true})
+	}
+	if q := d.c.add; q != nil {
+		out = append(out, q.record())
+		if d.c.own != nil {
+			out = append(out, Record{prefixOwn + hex.EncodeToString(q.Ref), bytes.Clone(d.c.own), true})
+		}
+	}
+	return out
+}
+
+func pprfRecord(number uint32, nodes []pprf.Node) Record {
+	return Record{prefixPPRF + strconv.FormatUint(uint64(number), 10), pprf.MarshalNodes(nodes), true}
+}
+
+func (q *CachedProposal) record() Record {
+	w := &writer{}
+	q.Sender.write(w)
+	writeProposal(w, q.Proposal)
+	return Record{Key: prefixQueue + hex.EncodeToString(q.Ref), Value: w.buf}
+}
+
+// Records lists everything of an epoch but its tree nodes, in a fixed order.
+func (e *Epoch) Records() []Record {
+	if e.wiped {
+		return nil
+	}
+	out := []Record{{Key: keyContext, Value: e.contextRecord()}, {keySecrets, e.secretsRecord(false), true}}
+	if e.secrets.exporter != nil {
+		out = append(out, Record{keyExporter, bytes.Clone(e.secrets.exporter), true})
+	}
+	out = append(out, Record{keyPrivs, e.privsRecord(), true})
+	if e.pprf != nil {
+		for _, i := range e.pprf.Deltas() {
+			nodes := e.pprf.Delta(i)
+			out = append(out, pprfRecord(i, nodes))
+			pprf.WipeNodes(nodes)
+		}
+	}
+	out = append(out, secretTreeRecords(e.secret.nodes, e.secret.ratchets)...)
+	for _, q := range e.CachedProposals() {
+		out = append(out, q.record())
+	}
+	for _, ref := range slices.Sorted(maps.Keys(e.pending)) {
+		out = append(out, Record{prefixOwn + hex.EncodeToString([]byte(ref)), bytes.Clone(e.pending[ref]), true})
+	}
+	return out
+}
+
+func (e *Epoch) contextRecord() []byte {
+	w := &writer{}
+	w.u8(recordVersion)
+	w.u8(uint8(e.schedule))
+	w.vec(e.encoded)
+	w.u32(uint32(e.self))
+	w.u32(e.window.Skipped)
+	w.u32(e.window.Forward)
+	w.vec(e.tag)
+	w.vec(e.secrets.epochID) // public: it stands in every frame
+	return w.buf
+}
+
+// kept lists the secrets of the record "sec" in its order.
+func (x *secrets) kept() []*[]byte {
+	return []*[]byte{&x.senderData, &x.external, &x.membership, &x.resumption, &x.authenticator, &x.init}
+}
+
+// secretsRecord encodes them; spent leaves the init secret out.
+func (e *Epoch) secretsRecord(spent bool) []byte {
+	w := &writer{}
+	for _, s := range e.secrets.kept() {
+		if spent && s == &e.secrets.init {
+			w.vec(nil)
+			continue
+		}
+		w.vec(*s)
+	}
+	return w.buf
+}
+
+func (e *Epoch) privsRecord() []byte {
+	w := &writer{}
+	for _, node := range slices.Sorted(maps.Keys(e.privs)) {
+		w.u32(node)
+		w.vec(e.privs[node])
+	}
+	return w.buf
+}
+
+// LoadEpoch rebuilds an epoch from its records and its tree from the loader.
+func LoadEpoch(records map[string][]byte, loader *TreeLoader) (*Epoch, error) {
+	e, err := loadContext(records[keyContext])
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrRecords, keyContext, err)
+	}
+	if e.tree, err = loader.Load(e.context.TreeHash); err != nil {
+		return nil, err
+	}
+	if e.tree.Leaf(e.self) == nil {
+		return nil, fmt.Errorf("%w: own leaf %d is blank", ErrRecords, e.self)
+	}
+	r := newReader(records[keySecrets])
+	for _, s := range e.secrets.kept() {
+		if *s = r.vec(); len(*s) == 0 {
+			*s = nil
+		}
+	}
+	if err := r.done(); err != nil || len(e.secrets.senderData) != e.suite.nh {
+		return nil, fmt.Errorf("%w: %s: %v", ErrRecords, keySecrets, err)
+	}
+	if x := records[keyExporter]; x != nil {
+		e.secrets.exporter = bytes.Clone(x)
+	}
+	r = newReader(records[keyPrivs])
+	for !r.empty() {
+		node := r.u32()
+		e.privs[node] = r.vec()
+	}
+	if err := r.done(); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrRecords, keyPrivs, err)
+	}
+	return e, e.loadParts(records)
+}
+
+func loadContext(b []byte) (*Epoch, error) {
+	r := newReader(b)
+	if v := r.u8(); r.err == nil && v != recordVersion {
+		return nil, fmt.Errorf("%w: version %d", ErrUnsupported, v)
+	}
+	e := &Epoch{schedule: KeySchedule(r.u8()), encoded: r.vec(), self: LeafIndex(r.u32()), secrets: &secrets{},
+		privs: map[uint32][]byte{}, proposals: map[string]CachedProposal{}, pending: map[string][]byte{}}
+	e.window = Window{Skipped: r.u32(), Forward: r.u32()}
+	tag := r.vec()
+	if id := r.vec(); len(id) > 0 {
+		e.secrets.epochID = id
+	}
+	if err := r.done(); err != nil {
+		return nil, err
+	}
+	c, err := ParseGroupContext(e.encoded)
+	if err != nil {
+		return nil, err
+	}
+	e.context = *c
+	if e.suite, err = suiteByID(c.CipherSuite); err != nil {
+		return nil, err
+	}
+	e.setTag(tag)
+	return e, e.schedule.check()
+}
+
+// loadParts reads the records of which there can be many.
+func (e *Epoch) loadParts(records map[string][]byte) error {
+	e.secret = newSecretTree(e.suite, e.tree.LeafCount(), nil, e.window, keepsFor(e.schedule, e.self))
+	clear(e.secret.nodes)
+	deltas := map[uint32][]pprf.Node{}
+	for _, key := range slices.Sorted(maps.Keys(records)) {
+		if err := e.loadPart(key, records[key], deltas); err != nil {
+			return fmt.Errorf("%w: %s: %w", ErrRecords, key, err)
+		}
+	}
+	if e.schedule != DMLS {
+		return nil
+	}
+	var err error
+	if e.pprf, err = pprf.Restore(newPPRFKDF(e.suite), 8*e.suite.nh, deltas); err != nil {
+		return fmt.Errorf("%w: %w", ErrRecords, err)
+	}
+	for _, nodes := range deltas {
+		pprf.WipeNodes(nodes)
+	}
+	return nil
+}
+
+func (e *Epoch) loadPart(key string, value []byte, deltas map[uint32][]pprf.Node) error {
+	switch kind, name, _ := strings.Cut(key, "/"); kind + "/" {
+	case prefixPPRF:
+		n, err := strconv.ParseUint(name, 10, 32)
+		if err != nil {
+			return err
+		}
+		deltas[uint32(n)], err = pprf.ParseNodes(value)
+		return err
+	case "t/":
+		n, err := strconv.ParseUint(name, 10, 32)
+		if err != nil {
+			return err
+		}
+		e.secret.nodes[uint32(n)] = bytes.Clone(value)
+	case "r/":
+		id, err := parseRatchetID(name)
+		if err != nil {
+			return err
+		}
+		e.secret.ratchets[id], err = parseRatchet(e.suite, value)
+		return err
+	case prefixQueue:
+		ref, err := hex.DecodeString(name)
+		if err != nil {
+			return err
+		}
+		r := newReader(value)
+		e.proposals[string(ref)] = CachedProposal{Ref: ref, Sender: readSender(r), Proposal: readProposal(r)}
+		return r.done()
+	case prefixOwn:
+		ref, err := hex.DecodeString(name)
+		if err != nil {
+			return err
+		}
+		e.pending[string(ref)] = bytes.Clone(value)
+	}
+	return nil
+}
+
+func parseRatchetID(name string) (ratchetID, error) {
+	leaf, kind, _ := strings.Cut(name, "/")
+	n, err := strconv.ParseUint(leaf, 10, 32)
+	if err != nil {
+		return ratchetID{}, err
+	}
+	if kind != "h" && kind != "a" {
+		return ratchetID{}, fmt.Errorf("%w: ratchet %q", ErrMalformed, kind)
+	}
+	return ratchetID{LeafIndex(n), kind == "a"}, nil
+}
