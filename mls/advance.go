@@ -2,7 +2,6 @@ package mls
 
 import (
 	"bytes"
-	"fmt"
 
 	"github.com/dmlsd/dmls/pprf"
 )

@@ -186,9 +186,10 @@ func (e *Epoch) Commit(r CommitRequest, s Signer, env Env) (*StagedCommit, error
 	commit := &Commit{Proposals: refs}
 	var path *freshPath
 	if withPath {
-		if path, commit.Path, err = e.makePath(t, r.LeafExtensions, s, env); err != nil {
+		if path, err = e.makePath(t, r.LeafExtensions, s, env); err != nil {
 			return nil, err
 		}
+		commit.Path = path.path
 	}
 	return e.frameCommit(t, commit, path, r, s, env)
 }
