@@ -1,0 +1,236 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/dmlsd/dmls/group"
+)
+
+// checkers each look at one promise and tell how it was broken.
+var checkers = []struct {
+	name  string
+	check func(*evidence, agreement) []string
+}{
+	{"convergence", checkConvergence},
+	{"enactment", checkEnactment},
+	{"delivery", checkDelivery},
+	{"secrecy", checkSecrecy},
+	{"order", checkOrder},
+	{"log", checkLogs},
+	{"frames", checkFrames},
+	{"verdict", checkVerdicts},
+	{"keys", checkKeys},
+	{"bounds", checkBounds},
+}
+
+// checkConvergence: after the heal all agree in time, and stay so.
+func checkConvergence(e *evidence, a agreement) []string {
+	switch {
+	case a.problem != "":
+		out := []string{a.problem}
+		for _, w := range e.witnesses {
+			out[0] += "; " + w.name + " " + w.standing.String()
+		}
+		return out
+	case !e.settled:
+		return []string{"all agree, but did not long enough"}
+	}
+	return nil
+}
+
+// checkEnactment: what an author who is on the head did is done on the head: a
+// removal in any case, an add unless somebody removed the added; and nobody is
+// gone whom nobody removed.
+func checkEnactment(e *evidence, a agreement) []string {
+	var out []string
+	names, removed := map[string]string{}, map[string]bool{}
+	for _, w := range e.witnesses {
+		names[w.id] = w.name
+	}
+	for _, d := range e.deeds {
+		if d.remove {
+			removed[d.of] = true
+		}
+	}
+	for _, d := range e.deeds {
+		if !d.remove || !d.acknowledged {
+			continue
+		}
+		if a.members[d.by] && a.members[d.of] {
+			out = append(out, fmt.Sprintf("%s removed %s, and both are on the head", names[d.by], names[d.of]))
+		}
+	}
+	for _, w := range e.witnesses {
+		if !a.members[w.id] && !removed[w.id] && !slices.Contains(a.stranded, w.name) {
+			out = append(out, fmt.Sprintf("%s is not on the head, and nobody removed it", w.name))
+		}
+	}
+	return out
+}
+
+// read counts the messages in an event log by text.
+func (w *witness) read() map[string]int {
+	got := map[string]int{}
+	for _, e := range w.log {
+		if e.Kind == group.KindMessage {
+			got[e.Text]++
+		}
+	}
+	return got
+}
+
+// checkDelivery: each acknowledged message is read once by each member of the
+// epoch it was sent in that is still a member, and never twice by anybody.
+func checkDelivery(e *evidence, a agreement) []string {
+	var out []string
+	for _, w := range e.witnesses {
+		got := w.read()
+		for _, text := range sortedKeys(got) {
+			if got[text] > 1 {
+				out = append(out, fmt.Sprintf("%s read %q %d times", w.name, text, got[text]))
+			}
+		}
+		for _, s := range e.said {
+			if a.members[w.id] && s.readers[w.id] && got[s.text] == 0 {
+				out = append(out, fmt.Sprintf("%s never read %q", w.name, s.text))
+			}
+		}
+	}
+	return out
+}
+
+// checkSecrecy: nobody reads what was sent in an epoch without it.
+func checkSecrecy(e *evidence, _ agreement) []string {
+	var out []string
+	for _, w := range e.witnesses {
+		got := w.read()
+		for _, s := range e.said {
+			if !s.readers[w.id] && got[s.text] > 0 {
+				out = append(out, fmt.Sprintf("%s read %q without having been in its epoch", w.name, s.text))
+			}
+		}
+	}
+	return out
+}
+
+// checkOrder: what one sender says is read in the order in which it was said.
+func checkOrder(e *evidence, _ agreement) []string {
+	var out []string
+	at := map[string]int{}
+	for i, s := range e.said {
+		at[s.text] = i
+	}
+	for _, w := range e.witnesses {
+		last := map[string]int{}
+		for _, ev := range w.log {
+			i, known := at[ev.Text]
+			if ev.Kind != group.KindMessage || !known {
+				continue
+			}
+			if before, ok := last[ev.From]; ok && i < before {
+				out = append(out, fmt.Sprintf("%s read %q of %s after %q", w.name, ev.Text, ev.Name, e.said[before].text))
+			}
+			last[ev.From] = i
+		}
+	}
+	return out
+}
+
+// checkLogs: cursors have no gap, and what a user was told is in the log under
+// its cursor, once and unchanged, whatever crashed.
+func checkLogs(e *evidence, _ agreement) []string {
+	var out []string
+	for _, w := range e.witnesses {
+		logged := map[uint64]string{}
+		for i, ev := range w.log {
+			if ev.Cursor != uint64(i)+1 {
+				out = append(out, fmt.Sprintf("%s has event %d at cursor %d", w.name, i+1, ev.Cursor))
+				break
+			}
+			logged[ev.Cursor] = fmt.Sprint(ev)
+		}
+		last := uint64(0)
+		for _, ev := range w.shown {
+			if ev.Cursor <= last || logged[ev.Cursor] != fmt.Sprint(ev) {
+				out = append(out, fmt.Sprintf("%s was told %s #%d, which its log does not have there", w.name, ev.Kind, ev.Cursor))
+				break
+			}
+			last = ev.Cursor
+		}
+	}
+	return out
+}
+
+// checkFrames: founders whom nobody removed end with the same frames in the
+// same order.
+func checkFrames(e *evidence, a agreement) []string {
+	if a.problem != "" {
+		return nil // told already
+	}
+	var first *witness
+	for i := range e.witnesses {
+		w := &e.witnesses[i]
+		if w.inviter != "" || slices.ContainsFunc(e.deeds, func(d deed) bool { return d.remove && d.of == w.id }) {
+			continue
+		}
+		if first == nil {
+			first = w
+		}
+		// A founder has no frames from before it joined.
+		n := min(len(first.frames), len(w.frames), e.scenario.Messages)
+		if !slices.Equal(first.frames[len(first.frames)-n:], w.frames[len(w.frames)-n:]) {
+			return []string{fmt.Sprintf("%s (%d frames) and %s (%d frames) do not have the same log", first.name, len(first.frames), w.name, len(w.frames))}
+		}
+	}
+	return nil
+}
+
+// checkVerdicts: in a world without liars no frame is wrong, unopenable or on
+// a key that was used before.
+func checkVerdicts(e *evidence, _ agreement) []string {
+	var out []string
+	for _, w := range e.witnesses {
+		for _, v := range w.wrong {
+			out = append(out, w.name+" refused "+v)
+		}
+		for _, ev := range w.log {
+			if ev.Kind == group.KindUnopenable {
+				out = append(out, fmt.Sprintf("%s could not open commit %s", w.name, tail(ev.CID)))
+			}
+		}
+	}
+	return out
+}
+
+// checkKeys: nobody signs two frames with one sequence number, not even after
+// a crash.
+func checkKeys(e *evidence, _ agreement) []string {
+	var out []string
+	for _, w := range e.witnesses {
+		for _, ev := range w.log {
+			if ev.Kind == group.KindEquivocation {
+				out = append(out, fmt.Sprintf("%s saw %s sign two frames with one sequence number", w.name, ev.Name))
+			}
+		}
+	}
+	return out
+}
+
+// maxRetained is how many epochs a member retains in a quiet group: the head,
+// and its parent while the last confirming frame is on its way.
+const maxRetained = 2
+
+// checkBounds: after a quiet time only what is needed is retained.
+func checkBounds(e *evidence, a agreement) []string {
+	if !e.settled {
+		return nil
+	}
+	var out []string
+	for _, w := range e.witnesses {
+		if a.members[w.id] && (w.st.Parked > 0 || w.st.RetainedEpochs > maxRetained || w.st.ForksOpen > 0) {
+			out = append(out, fmt.Sprintf("%s: %s", w.name, w.standing))
+		}
+	}
+	return out
+}

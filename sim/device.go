@@ -1,0 +1,235 @@
+package sim
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/dmlsd/dmls/group"
+	"github.com/dmlsd/dmls/mls"
+	"github.com/dmlsd/dmls/node"
+)
+
+// device is one simulated device: a driver over a disk, or a disk alone while
+// it is down.
+type device struct {
+	name   string
+	world  *world
+	id     group.Identity
+	rand   io.Reader // for its cryptography
+	store  *Store
+	driver *node.Driver // nil while down
+	life   int          // number of its present life
+
+	island int
+	topics map[string]bool
+	inbox  []node.Input // arrived, not stepped yet
+	wakeAt time.Time    // tick scheduled
+	fuse   int          // acts on the network until it dies amid them; 0: none
+	dead   bool         // it has died in the Do under way
+
+	ticket *node.Ticket // in use, while it joins
+	host   *device      // who invited it; nil for the creator
+	joined bool
+	shown  []group.Event // what its user was told
+	wrong  []string      // verdicts that no honest frame deserves
+}
+
+func newDevice(w *world, name string) (*device, error) {
+	r := stream(w.Seed, "device "+name)
+	seed := make([]byte, 32)
+	if _, err := io.ReadFull(r, seed); err != nil {
+		return nil, fmt.Errorf("sim: %w", err)
+	}
+	signer, err := mls.NewEd25519Signer(seed)
+	if err != nil {
+		return nil, fmt.Errorf("sim: %w", err)
+	}
+	return &device{
+		name: name, world: w, rand: r, id: group.Identity{Name: name, Signer: signer},
+		store: NewStore(), topics: map[string]bool{},
+	}, nil
+}
+
+func (d *device) key() string { return hex.EncodeToString(d.id.ID()) }
+
+func (d *device) env() group.Env { return group.Env{Now: d.world.now, Rand: d.rand} }
+
+// boot starts a life of the device on its disk.
+func (d *device) boot() error {
+	d.life++
+	driver, err := node.NewDriver(context.Background(), node.DriverConfig{
+		Identity: d.id, Group: group.Sim(), Store: d.store, Network: &port{d}, Sink: (*sink)(d), Timing: timing(),
+	})
+	if err != nil {
+		return fmt.Errorf("sim: %s: %w", d.name, err)
+	}
+	d.driver = driver
+	if err := driver.Start(d.env()); err != nil {
+		return fmt.Errorf("sim: %s: %w", d.name, err)
+	}
+	d.joined = d.joined || len(driver.Groups()) > 0 // it died between its disk and its user
+	if d.ticket != nil && !d.joined {
+		d.do(node.Join{Ticket: *d.ticket, Peer: d.host.name}) // the user asks again
+	}
+	d.schedule()
+	return nil
+}
+
+// timing has the sync machine repeat itself sooner than on a real network,
+// since a run is a few virtual minutes.
+func timing() node.Timing {
+	t := node.DefaultTiming()
+	t.Interval, t.Timeout = 4*time.Second, 2*time.Second
+	return t
+}
+
+// busy is the most that a device takes before it looks at what has arrived.
+// What arrives meanwhile is stepped together, in one batch.
+const busy = 3 * time.Millisecond
+
+// take lets an input arrive from the network.
+func (d *device) take(in node.Input) {
+	d.inbox = append(d.inbox, in)
+	if len(d.inbox) > 1 {
+		return
+	}
+	life := d.life
+	d.world.after(time.Duration(d.world.net.Int64N(int64(busy))), func() {
+		if d.life == life {
+			d.do()
+		}
+	})
+}
+
+// do steps what has arrived and the inputs of the device's user, whose
+// outcomes it returns: none if the device is down or dies in the act.
+func (d *device) do(in ...node.Input) []node.Outcome {
+	all := append(d.inbox, in...)
+	d.inbox = nil
+	if d.driver == nil || len(all) == 0 {
+		return nil
+	}
+	out := d.driver.Do(context.Background(), d.env(), all...)
+	if d.dead || d.store.closed {
+		d.world.crash(d, "amid its work")
+		return nil
+	}
+	for _, o := range out {
+		d.observe(o.Results)
+	}
+	d.schedule()
+	return out[len(out)-len(in):]
+}
+
+// observe notes verdicts that say that somebody did wrong. Nobody does here.
+func (d *device) observe(results []group.Result) {
+	for _, r := range results {
+		switch r.Verdict {
+		case group.Rejected, group.Unopenable, group.Spent:
+			d.wrong = append(d.wrong, fmt.Sprintf("frame %s: %v", tail(r.CID.String()), r.Reason))
+			d.world.history.line(d.world.now, d.name, "refused "+d.wrong[len(d.wrong)-1])
+		}
+	}
+}
+
+// schedule sets the device's next tick.
+func (d *device) schedule() {
+	if d.driver == nil {
+		return
+	}
+	at := d.driver.Wake()
+	if at.IsZero() || at.Equal(d.wakeAt) {
+		return
+	}
+	if at.Before(d.world.now) {
+		at = d.world.now
+	}
+	d.wakeAt = at
+	life := d.life
+	d.world.at(at, func() {
+		if d.life == life && d.wakeAt.Equal(at) {
+			d.wakeAt = time.Time{}
+			d.do(node.Tick{})
+		}
+	})
+}
+
+// step is the device's user asking the group for something. It reports
+// whether that was done and acknowledged.
+func (d *device) step(in group.Input) bool {
+	out := d.do(node.Step{Group: d.world.gid, In: in})
+	return len(out) == 1 && out[0].Err == nil
+}
+
+func (d *device) status() (group.Status, bool) {
+	if d.driver == nil {
+		return group.Status{}, false
+	}
+	st, err := d.driver.Status(d.world.gid)
+	return st, err == nil
+}
+
+// log is the device's event log as its disk has it.
+func (d *device) log() ([]group.Event, error) {
+	var out []group.Event
+	for op, err := range d.store.Load(context.Background(), group.EventPrefix(d.world.gid)) {
+		if err != nil {
+			return nil, err
+		}
+		e, err := group.DecodeEvent(op.Value)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+// crash ends the device's life. It restarts some seconds later.
+func (w *world) crash(d *device, how string) {
+	w.history.line(w.now, d.name, "crash "+how)
+	d.driver, d.inbox, d.wakeAt, d.fuse, d.dead = nil, nil, time.Time{}, 0, false
+	d.life++
+	w.deaths++
+	w.vanish(d)
+	w.after(time.Duration(1+w.faults.IntN(4000))*time.Millisecond, func() {
+		d.store = d.store.reopen()
+		w.history.line(w.now, d.name, "restart")
+		if err := d.boot(); err != nil {
+			w.fail(err)
+		}
+	})
+}
+
+// sink takes what a driver tells the device's user.
+type sink device
+
+func (s *sink) Events(_ string, events []group.Event) {
+	if s.dead {
+		return
+	}
+	w := s.world
+	s.shown = append(s.shown, events...)
+	for _, e := range events {
+		w.history.event(w.now, s.name, e)
+		if e.Kind == group.KindCommit && e.Mine && w.apart {
+			w.commits[s.island]++
+		}
+	}
+}
+
+func (s *sink) Joined(t node.Ticket, gid string, err error) {
+	w := s.world
+	switch {
+	case s.dead:
+	case err != nil:
+		s.ticket = nil
+		w.history.line(w.now, s.name, "could not join: "+err.Error())
+	default:
+		s.joined = true
+		w.history.line(w.now, s.name, "joined "+gid)
+	}
+}

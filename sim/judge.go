@@ -1,0 +1,139 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dmlsd/dmls/group"
+)
+
+// evidence is what a run leaves behind. The checkers look at nothing else.
+type evidence struct {
+	scenario  Scenario
+	witnesses []witness
+	said      []*saying // acknowledged messages, in order
+	deeds     []deed
+	commits   map[int]int // while apart, by island
+	crashes   int
+	settled   bool
+	heal      time.Duration
+	err       error // why the run broke off
+}
+
+// witness is a device that got into the group.
+type witness struct {
+	standing
+	log    []group.Event // its event log, from its disk
+	shown  []group.Event // what its user was told
+	frames []string      // CIDs of the frames that it opened, in canonical order
+	wrong  []string      // verdicts that no honest frame deserves
+}
+
+func (r *run) evidence() *evidence {
+	e := &evidence{scenario: r.Scenario, deeds: r.deeds, commits: r.commits, crashes: r.deaths, settled: r.settled, err: r.err}
+	for _, text := range r.order {
+		e.said = append(e.said, r.said[text])
+	}
+	if !r.healed.IsZero() && !r.one.IsZero() {
+		e.heal = r.one.Sub(r.healed)
+	}
+	for _, s := range r.standings() {
+		d := r.byName[s.name]
+		w := witness{standing: s, shown: d.shown, wrong: d.wrong}
+		var err error
+		if w.log, err = d.log(); err != nil && e.err == nil {
+			e.err = fmt.Errorf("sim: event log of %s: %w", d.name, err)
+		}
+		if s.up {
+			entries, err := d.driver.Log(r.gid)
+			if err != nil && e.err == nil {
+				e.err = fmt.Errorf("sim: log of %s: %w", d.name, err)
+			}
+			for _, x := range entries {
+				w.frames = append(w.frames, x.CID)
+			}
+		}
+		e.witnesses = append(e.witnesses, w)
+	}
+	return e
+}
+
+func (e *evidence) standings() []standing {
+	var out []standing
+	for _, w := range e.witnesses {
+		out = append(out, w.standing)
+	}
+	return out
+}
+
+// has reports whether an event of a kind is in a witness's log.
+func (w *witness) has(k group.Kind) bool {
+	return slices.ContainsFunc(w.log, func(e group.Event) bool { return e.Kind == k })
+}
+
+// judge runs the checkers over the evidence.
+func (e *evidence) judge() *Result {
+	res := &Result{
+		Scenario: e.scenario, Vacuous: e.vacuous(), Messages: len(e.said), Commits: e.commits[0] + e.commits[1],
+		Crashes: e.crashes, Heal: e.heal, Forks: e.forks(),
+	}
+	a := agree(e.standings())
+	res.Stranded = len(a.stranded)
+	for _, w := range e.witnesses {
+		res.Retained = max(res.Retained, w.st.RetainedEpochs)
+		if !slices.Contains(a.stranded, w.name) && (w.st.State == "stranded" || w.st.State == "member" && !a.members[w.id]) {
+			res.Stranded++
+		}
+	}
+	if e.err != nil {
+		res.Violations = append(res.Violations, "broke off: "+e.err.Error())
+	}
+	for _, c := range checkers {
+		for _, v := range c.check(e, a) {
+			res.Violations = append(res.Violations, c.name+": "+v)
+		}
+	}
+	res.Converged = e.err == nil && e.settled && a.problem == ""
+	return res
+}
+
+// forks counts the fork points that any device saw.
+func (e *evidence) forks() int {
+	at := map[string]bool{}
+	for _, w := range e.witnesses {
+		for _, ev := range w.log {
+			if ev.Kind == group.KindForkOpened {
+				at[ev.Fork] = true
+			}
+		}
+	}
+	return len(at)
+}
+
+// Least that a run must have done to count.
+const (
+	leastCommits  = 2 // on each side, while apart
+	leastMessages = 20
+)
+
+// vacuous says why a run proves nothing about forks.
+func (e *evidence) vacuous() string {
+	switch {
+	case e.commits[0] < leastCommits || e.commits[1] < leastCommits:
+		return fmt.Sprintf("%d and %d commits while apart, want %d on each side", e.commits[0], e.commits[1], leastCommits)
+	case len(e.said) < leastMessages:
+		return fmt.Sprintf("%d messages, want %d", len(e.said), leastMessages)
+	}
+	var blind []string
+	for _, w := range e.witnesses {
+		if w.inviter == "" && !w.has(group.KindForkOpened) {
+			blind = append(blind, w.name)
+		}
+	}
+	if len(blind) > 0 {
+		return strings.Join(blind, " and ") + " saw no fork"
+	}
+	return ""
+}

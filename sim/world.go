@@ -1,0 +1,141 @@
+package sim
+
+import (
+	"container/heap"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"math/rand/v2"
+	"time"
+)
+
+// epoch0 is when virtual time begins. Any fixed date would do.
+var epoch0 = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// world holds the devices, the network between them and what will happen.
+type world struct {
+	Scenario
+	now     time.Time
+	agenda  agenda
+	count   uint64 // events scheduled so far
+	devices []*device
+	byName  map[string]*device
+	gid     string
+	apart   bool
+	commits map[int]int // made while apart, by island
+	quiet   bool        // no loss and no repeats: while the group forms
+	deaf    *device     // is left out when the islands are healed; for tests
+	net     *rand.Rand
+	load    *rand.Rand
+	faults  *rand.Rand
+	wire    hash.Hash // of all that was sent, in order
+	carried int
+	deaths  int
+	history *history
+	err     error
+}
+
+// stream derives an independent random stream from the seed.
+func stream(seed uint64, purpose string) *rand.ChaCha8 {
+	sum := sha256.Sum256(fmt.Appendf(binary.BigEndian.AppendUint64(nil, seed), " %s", purpose))
+	return rand.NewChaCha8(sum)
+}
+
+func newWorld(s Scenario) (*world, error) {
+	w := &world{
+		Scenario: s, now: epoch0, byName: map[string]*device{}, commits: map[int]int{}, quiet: true,
+		net: rand.New(stream(s.Seed, "network")), load: rand.New(stream(s.Seed, "load")), faults: rand.New(stream(s.Seed, "faults")),
+		wire: sha256.New(), history: &history{},
+	}
+	for i := range s.Members + s.Spare {
+		d, err := newDevice(w, fmt.Sprintf("n%02d", i))
+		if err != nil {
+			return nil, err
+		}
+		w.devices, w.byName[d.name] = append(w.devices, d), d
+		if err := d.boot(); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+func (w *world) fail(err error) {
+	if w.err == nil {
+		w.err = err
+	}
+}
+
+// members returns the devices that got into the group, in the order of names.
+func (w *world) members() []*device {
+	var out []*device
+	for _, d := range w.devices {
+		if d.joined {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// event is something that will happen.
+type event struct {
+	at    time.Time
+	order uint64 // ties are broken by the order of scheduling
+	f     func()
+}
+
+type agenda []event
+
+func (a agenda) Len() int { return len(a) }
+func (a agenda) Less(i, j int) bool {
+	return a[i].at.Before(a[j].at) || a[i].at.Equal(a[j].at) && a[i].order < a[j].order
+}
+func (a agenda) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
+func (a *agenda) Push(x any)   { *a = append(*a, x.(event)) }
+func (a *agenda) Pop() any {
+	last := len(*a) - 1
+	e := (*a)[last]
+	(*a)[last] = event{}
+	*a = (*a)[:last]
+	return e
+}
+
+func (w *world) at(t time.Time, f func()) {
+	w.count++
+	heap.Push(&w.agenda, event{t, w.count, f})
+}
+
+func (w *world) after(d time.Duration, f func()) { w.at(w.now.Add(d), f) }
+
+// maxBurst bounds the events of one virtual moment: beyond it something spins.
+const maxBurst = 10_000
+
+// run lets time pass until a moment, or until done, asked once a virtual
+// second, says so.
+func (w *world) run(until time.Time, done func() bool) {
+	check, burst := w.now, 0
+	for len(w.agenda) > 0 && w.err == nil {
+		if done != nil && !w.now.Before(check) {
+			if done() {
+				return
+			}
+			check = w.now.Add(time.Second)
+		}
+		if w.agenda[0].at.After(until) {
+			break
+		}
+		e := heap.Pop(&w.agenda).(event)
+		if burst++; e.at.After(w.now) {
+			w.now, burst = e.at, 0
+		}
+		if burst > maxBurst {
+			w.fail(fmt.Errorf("sim: time stands still: %d events at %v", burst, w.now.Sub(epoch0)))
+			return
+		}
+		e.f()
+	}
+	if w.now.Before(until) {
+		w.now = until
+	}
+}
