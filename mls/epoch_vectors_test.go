@@ -2,57 +2,8 @@ package mls
 
 import (
 	"bytes"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"testing"
 )
-
-// hexBytes is a byte string as the official vectors write it.
-type hexBytes []byte
-
-func (h *hexBytes) UnmarshalJSON(b []byte) error {
-	var s *string // null stands for nothing
-	if err := json.Unmarshal(b, &s); err != nil || s == nil {
-		return err
-	}
-	d, err := hex.DecodeString(*s)
-	*h = d
-	return err
-}
-
-// vectorFile finds a file of the official vectors, or skips the test.
-func vectorFile(t testing.TB, name string) []byte {
-	t.Helper()
-	dir := os.Getenv("MLS_VECTORS")
-	if dir == "" {
-		root, err := os.Getwd()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for {
-			if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
-				break
-			}
-			if root == filepath.Dir(root) {
-				t.Fatal("no go.mod above the package")
-			}
-			root = filepath.Dir(root)
-		}
-		dir = filepath.Join(root, "..", "shared", "vectors", "mls")
-	}
-	b, err := os.ReadFile(filepath.Join(dir, name))
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skipf("%s not found: set MLS_VECTORS to the folder test-vectors of github.com/mlswg/mls-implementations", name)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 // eachVector runs f on the vectors of the suites we have and says how many
 // there were.

@@ -280,7 +280,7 @@ func (j *joining) loadTree(given []byte, env Env) (err error) {
 	if data, ok := findExtension(j.info.Extensions, ExtensionRatchetTree); ok {
 		given = data
 	}
-	if given == nil {
+	if len(given) == 0 {
 		return fmt.Errorf("%w: no ratchet tree", ErrWelcome)
 	}
 	if j.tree, err = ParseRatchetTree(c.CipherSuite, given); err != nil {
