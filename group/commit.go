@@ -177,8 +177,13 @@ func (s *step) adopt(id cid.Cid, c *commit, parent *epoch, content []byte, child
 	key := keyOf(c.Author)
 	s.emit(Event{Kind: KindCommit, CID: text(c.ID), Epoch: c.Number, Head: text(c.Parent),
 		From: hexKey(key), Name: s.names[key], Mine: c.Author == s.self, Actions: s.actions(c)})
+	if len(c.Supersedes) > 0 {
+		s.emit(Event{Kind: KindMerge, CID: text(c.ID), Epoch: c.Number, Head: text(c.Parent), Losers: texts(c.Supersedes),
+			From: hexKey(key), Name: s.names[key], Mine: c.Author == s.self, Actions: s.actions(c),
+			Why: "carries over what the losing branch had done"})
+	}
 	s.emit(Event{Kind: KindPunctured, CID: text(c.ID), Head: text(c.Parent), Epoch: c.Number - 1, Count: parent.mls.PPRFNodes(),
-		Why: "the child's init secret was derived and can not be derived again"})
+		Why: "the child's init secret was derived and cannot be derived again"})
 	return nil
 }
 

@@ -19,7 +19,7 @@ const (
 	KindNeedsApproval Kind = "needs_approval" // a losing operation that nobody may redo unasked
 	KindDiverged      Kind = "diverged"
 	KindResent        Kind = "message_resent"
-	KindJoined        Kind = "joined"  // this device joined
+	KindJoined        Kind = "joined"  // this device joined; From and Name: the inviter, Text: the group's name
 	KindRemoved       Kind = "removed" // this device was removed
 	KindLeft          Kind = "left"    // this device's leave was committed
 )

@@ -132,7 +132,7 @@ func short(id dag.ID) string {
 }
 
 // watchRemoval keeps the state of this device in step with the graph. A commit
-// that removes us is seen only from outside: we can not open what follows it,
+// that removes us is seen only from outside: we cannot open what follows it,
 // so our count of votes misses exactly its supporters. But whichever branch
 // wins, the removal is redone while its author is a member; so it holds as
 // soon as it is seen, unless its author was removed in turn.

@@ -173,7 +173,7 @@ func Create(env Env, c Config, id Identity, name string) (*Group, Output, error)
 	s.writeBase()
 	s.writeEpoch(g.epochs[g.root])
 	s.learnNames(first)
-	s.emit(Event{Kind: KindJoined, Epoch: 0, Head: text(g.head), Name: name})
+	s.emit(Event{Kind: KindJoined, Epoch: 0, Head: text(g.head), Text: name})
 	return g, s.done(), nil
 }
 

@@ -142,7 +142,7 @@ func Join(env Env, c Config, id Identity, b []byte, kp *mls.KeyPackageBundle, er
 	s.enter(w)
 	s.out.Batch = append(s.out.Batch, erase...)
 	s.emit(Event{Kind: KindJoined, Epoch: w.epoch.Number(), Head: text(g.head), CID: text(g.head),
-		From: hexKey(w.inviter), Name: g.info.Name})
+		From: hexKey(w.inviter), Name: g.names[w.inviter], Text: g.info.Name})
 	return g, s.done(), nil
 }
 

@@ -96,7 +96,7 @@ func (s *step) writeState() {
 		r.GoneAt = s.goneAt.UnixMilli()
 	}
 	for at, child := range s.forks {
-		r.Forks[hexKey(string(at))] = hexKey(child)
+		r.Forks[hexKey(string(at))] = child
 	}
 	s.put(s.key("state"), mustJSON(r), Public)
 	s.dirty = false

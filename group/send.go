@@ -12,7 +12,7 @@ import (
 	"github.com/dmlsd/dmls/mls"
 )
 
-// mayAct refuses what a device that is not a member can not do.
+// mayAct refuses what a device that is not a member cannot do.
 func (g *Group) mayAct() error {
 	switch g.state {
 	case member:

@@ -260,11 +260,6 @@ func (s *step) merge(e *epoch, j *job) error {
 	if err != nil {
 		return err
 	}
-	if len(j.supersedes) > 0 {
-		s.emit(Event{Kind: KindMerge, CID: text(own.commit.ID), Epoch: own.commit.Number, Actions: s.actions(own.commit),
-			Losers: texts(j.supersedes), Mine: true, From: hexKey(keyOf(s.self)), Name: s.id.Name,
-			Why: "carries over what the losing branch had done"})
-	}
 	before := len(s.out.Welcomes)
 	if err := s.welcome(own, packages); err != nil {
 		return err
