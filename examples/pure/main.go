@@ -90,6 +90,6 @@ func (t *transport) carry(who string, o group.Output) {
 		t.blocks = append(t.blocks, b.Data)
 	}
 	for _, e := range o.Events {
-		fmt.Fprintf(t.out, "%-5s  %-10s  %s\n", who, e.Kind, e.Text)
+		fmt.Fprintf(t.out, "%-5s  %-15s  %s\n", who, e.Kind, e.Text)
 	}
 }
