@@ -393,10 +393,3 @@ func (t *RatchetTree) joinPath(self, signer LeafIndex, secret []byte) (*openedPa
 	}
 	return t.s.climb(bytes.Clone(secret), nodes, keys)
 }
-
-// holds reports whether node x of the tree has a key: private keys of other
-// nodes are to be deleted (Section 7.5).
-func (t *RatchetTree) holds(x uint32) bool {
-	n := t.node(nodeIndex(x))
-	return n != nil && !n.blank()
-}
