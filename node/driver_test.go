@@ -76,6 +76,16 @@ func TestSyncWithLoss(t *testing.T) {
 	}
 }
 
+// What gossip drops arrives all the same, and soon.
+func TestSyncWithoutGossip(t *testing.T) {
+	w, gid := founders(t, "a", "b", "c")
+	w.run(time.Minute)
+	w.silent = true
+	w.devices["b"].must(Step{gid, group.Send{Text: []byte("dropped")}})
+	w.run(2 * time.Second)
+	w.sameFrames(gid, 4)
+}
+
 // A group at rest must not keep its members busy.
 func TestSyncQuiet(t *testing.T) {
 	w, _ := founders(t, "a", "b", "c", "d")

@@ -228,6 +228,9 @@ func (r *round) gather(gid string, g *running, out group.Output, from string) {
 		for _, b := range out.Publish {
 			_ = r.c.Network.Publish(g.topic, b.Data)
 		}
+		if len(out.Publish) > 0 {
+			r.sync.published(r.env.Now, g.topic)
+		}
 		for _, s := range out.Signals {
 			r.signal(g.topic, s)
 		}

@@ -115,6 +115,13 @@ func (s *syncMachine) peerLeave(now time.Time, topic, peer string) {
 // leave forgets a topic.
 func (s *syncMachine) leave(topic string) { delete(s.topics, topic) }
 
+// published lets the next round come soon.
+func (s *syncMachine) published(now time.Time, topic string) {
+	if t, at := s.topic(topic), now.Add(s.timing.Settle); t.round.IsZero() || t.round.After(at) {
+		t.round = at
+	}
+}
+
 // want asks for blocks that frames from a peer wait for: first all that the
 // peer has and we lack, in order, and what still lacks then by name.
 func (s *syncMachine) want(now time.Time, topic, from string, ids []cid.Cid) {

@@ -11,6 +11,9 @@ type Timing struct {
 	// Interval is the pause between two rounds in which each group compares
 	// tips with some of its peers, though nothing seems to be missing.
 	Interval time.Duration
+	// Settle is the pause instead of Interval after this device has published
+	// something: gossip may have dropped it, above all just after peers met.
+	Settle time.Duration
 	// Fanout is the number of peers asked in one round.
 	Fanout int
 	// Spread is how long frames that came by sync wait before other peers are
@@ -37,7 +40,7 @@ type Timing struct {
 // DefaultTiming suits a LAN and the internet.
 func DefaultTiming() Timing {
 	return Timing{
-		Interval: 10 * time.Second, Fanout: 8, Spread: 200 * time.Millisecond,
+		Interval: 10 * time.Second, Settle: 1500 * time.Millisecond, Fanout: 8, Spread: 200 * time.Millisecond,
 		WantDelay: 300 * time.Millisecond, Timeout: 8 * time.Second, Piece: 1 << 20,
 		PeerRate: 8 << 20, PeerBurst: 32 << 20, PeerRequests: 32,
 		TicketLife: 24 * time.Hour, JoinRetry: 2 * time.Second, JoinRetryMax: 30 * time.Second,
@@ -52,8 +55,8 @@ const maxPiece = 4 << 20
 // Validate names the first field that makes no sense.
 func (t Timing) Validate() error {
 	switch {
-	case t.Interval <= 0 || t.Timeout <= 0 || t.Spread < 0 || t.WantDelay < 0:
-		return fmt.Errorf("%w: Interval and Timeout must be positive, Spread and WantDelay not negative", ErrTiming)
+	case t.Interval <= 0 || t.Settle <= 0 || t.Timeout <= 0 || t.Spread < 0 || t.WantDelay < 0:
+		return fmt.Errorf("%w: Interval, Settle and Timeout must be positive, Spread and WantDelay not negative", ErrTiming)
 	case t.Fanout < 1:
 		return fmt.Errorf("%w: Fanout %d, want 1 or more", ErrTiming, t.Fanout)
 	case t.Piece < 1<<10 || t.Piece > maxPiece:

@@ -18,6 +18,7 @@ type world struct {
 	devices map[string]*device
 	queue   []func()
 	loss    float64
+	silent  bool // gossip drops everything
 	cut     map[[2]string]bool
 	sent    int // messages, not gossip
 	bytes   int
@@ -104,7 +105,7 @@ func (w *world) lost() bool { return float64(w.random.Uint64()>>11)/(1<<53) < w.
 
 func (d *device) Publish(topic string, b []byte) error {
 	for _, n := range d.Peers(topic) {
-		if o := d.world.devices[n]; !d.world.lost() {
+		if o := d.world.devices[n]; !d.world.lost() && !d.world.silent {
 			d.world.queue = append(d.world.queue, func() { o.do(Deliver{topic, d.name, b}) })
 		}
 	}
