@@ -250,12 +250,15 @@ func (v *view) updateOpen(c *Commit) bool {
 	return open
 }
 
-// tips returns the losing commits without losing children that no commit of
-// the head's chain supersedes.
+// tips returns the ends of the losing branches, settled work included, that no
+// commit of the head's chain supersedes.
 func (v *view) tips() []string {
-	parents, covered := map[string]bool{}, map[string]bool{}
-	for _, c := range v.losing {
+	parents, covered, reached := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, c := range v.Commits {
 		parents[c.Parent] = true
+	}
+	for _, c := range v.losing {
+		reached[c.ID] = true
 	}
 	v.since(0, func(d *Commit) bool {
 		for _, t := range d.Supersedes {
@@ -264,13 +267,23 @@ func (v *view) tips() []string {
 		return true
 	})
 	var out []string
-	for _, c := range v.losing {
-		if !parents[c.ID] && !covered[c.ID] {
-			out = append(out, c.ID)
+	for id := range v.Commits {
+		if !parents[id] && !covered[id] && v.below(id, reached) {
+			out = append(out, id)
 		}
 	}
 	slices.Sort(out)
 	return out
+}
+
+// below reports whether id is one of a set of commits or a descendant of one.
+func (v *view) below(id string, set map[string]bool) bool {
+	for c := v.Commits[id]; c != nil && !v.chain[c.ID]; c = v.Commits[c.Parent] {
+		if set[c.ID] {
+			return true
+		}
+	}
+	return false
 }
 
 // unique sorts operations and keeps one for each key.
