@@ -9,7 +9,7 @@ import (
 
 func (a *app) demoCmd() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "demo", Short: "Watch seven devices chat, fork and heal (half a minute)", Args: cobra.NoArgs,
+		Use: "demo", Short: "Watch seven devices chat, fork and heal (some seconds)", Args: cobra.NoArgs,
 		Long: "Seven devices with real network hosts on loopback and stores of their own form\na group, are cut into two islands that go on chatting and committing, are healed,\nand converge. Exits with 1 if any of them ends elsewhere.",
 	}
 	c := demo.Config{}

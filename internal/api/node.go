@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"iter"
+	"strings"
 
 	"github.com/dmlsd/dmls/group"
 	"github.com/dmlsd/dmls/internal/dagview"
@@ -124,6 +125,21 @@ func (n Node) Events(ctx context.Context, gid string, after uint64, follow bool)
 // Create implements Backend.
 func (n Node) Create(ctx context.Context, name string) (string, error) {
 	return n.Node.CreateGroup(ctx, name)
+}
+
+// Join implements Backend. A transport does not dial itself, so this device's
+// own ticket would wait for an answer in vain.
+func (n Node) Join(ctx context.Context, ticket string) (string, error) {
+	t, err := node.ParseTicket(ticket)
+	if err != nil {
+		return "", err
+	}
+	for _, addr := range t.Addrs {
+		if strings.HasSuffix(addr, "/p2p/"+n.PeerID()) {
+			return "", node.ErrTicketOwn
+		}
+	}
+	return n.Node.Join(ctx, ticket)
 }
 
 // Send implements Backend.

@@ -111,9 +111,9 @@ func FuzzText(f *testing.F) {
 		r := rand.New(rand.NewPCG(a, b))
 		var g Graph
 		n := r.IntN(14)
-		id := func() string { return fmt.Sprintf("id%06d", r.IntN(n+2)) }
+		id := func() string { return fmt.Sprintf("%06d", r.IntN(n+2)) }
 		for i := range n {
-			v := Vertex{CID: fmt.Sprintf("id%06d", i), Parent: id(), Epoch: uint64(r.IntN(4)), OnHead: r.IntN(2) == 0, AuthorName: "x"}
+			v := Vertex{CID: fmt.Sprintf("%06d", i), Parent: id(), Epoch: uint64(r.IntN(4)), OnHead: r.IntN(2) == 0, AuthorName: "x"}
 			for range r.IntN(3) {
 				v.Supersedes = append(v.Supersedes, id())
 			}
@@ -121,7 +121,7 @@ func FuzzText(f *testing.F) {
 		}
 		text := Text(g)
 		for i := range n {
-			if !strings.Contains(text, fmt.Sprintf("id%06d", i)) {
+			if !strings.Contains(text, fmt.Sprintf("%06d", i)) {
 				t.Fatalf("vertex %d is missing:\n%s", i, text)
 			}
 		}

@@ -49,8 +49,9 @@ type Graph struct {
 	Forks    []Fork   `json:"forks,omitempty"`
 }
 
-// shortLen is how many characters of a CID are shown: 8 of base32 are 40 bits.
-const shortLen = 8
+// shortLen is how many characters of a CID are shown, as many as the engine
+// shows where it says why it follows a branch.
+const shortLen = 6
 
 // Short is the tail of an id, which is where two CIDs of one kind differ: the
 // beginning names only version, codec and hash.

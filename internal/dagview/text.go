@@ -114,7 +114,7 @@ func (v *Vertex) name() string {
 func (v *Vertex) what() string {
 	if len(v.Actions) == 0 {
 		if v.Parent == "" {
-			return "creates the group"
+			return "the group begins"
 		}
 		return "-"
 	}

@@ -102,13 +102,13 @@ func (p *play) enter(ctx context.Context, d *device, gid string) {
 			if err != nil {
 				return
 			}
+			p.story.hear(d.name, ev)
 			d.mu.Lock()
 			d.events = append(d.events, ev)
 			if ev.Kind == group.KindMessage {
 				d.heard[ev.ID] = true
 			}
 			d.mu.Unlock()
-			p.story.hear(d.name, ev)
 		}
 	}()
 }

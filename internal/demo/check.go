@@ -101,6 +101,27 @@ func (p *play) delivered() error {
 	return nil
 }
 
+// allTold wants every event of every log to be heard, so that the story keeps
+// to its chapters.
+func (p *play) allTold() error {
+	for _, d := range p.cast {
+		if d.gid == "" {
+			continue
+		}
+		st, err := d.status()
+		if err != nil {
+			return err
+		}
+		d.mu.Lock()
+		told := len(d.events) > 0 && d.events[len(d.events)-1].Cursor >= st.Cursor
+		d.mu.Unlock()
+		if !told {
+			return fmt.Errorf("%s has more to tell", d.name)
+		}
+	}
+	return nil
+}
+
 // calm is how long nothing may happen before the group counts as at rest.
 const calm = 1500 * time.Millisecond
 

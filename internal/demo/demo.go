@@ -28,7 +28,7 @@ type Config struct {
 	Keep bool   // keep the devices' homes
 }
 
-// playTime bounds the whole play; it takes about half of that.
+// playTime bounds the whole play, which takes some seconds.
 const playTime = 58 * time.Second
 
 // Run plays the demo. It returns an error if the devices do not end where the
@@ -64,7 +64,11 @@ func Run(ctx context.Context, c Config) (err error) {
 		{"What every device says now", p.curtain},
 	} {
 		s.chapter(act.title)
-		if err := act.play(ctx); err != nil {
+		err := act.play(ctx)
+		if err == nil {
+			err = p.until(ctx, "the devices' logs to be told", p.allTold)
+		}
+		if err != nil {
 			p.wreck(err)
 			return fmt.Errorf("demo: %s: %w", act.title, err)
 		}
@@ -242,6 +246,11 @@ func (p *play) curtain(context.Context) error {
 	p.story.dag(g)
 	rows := p.rows()
 	p.story.table(rows)
+	for _, r := range rows {
+		if r.State == "removed" {
+			p.story.say(r.Name, "was removed: its head is the last epoch that it could open, and it got nothing said after")
+		}
+	}
 	p.story.sums()
 	faults := p.faults(g, rows)
 	p.story.result(result{OK: len(faults) == 0, HealSeconds: round(p.oneHead), Seconds: round(time.Since(p.story.began)), Messages: len(p.spoken), Faults: faults})
