@@ -169,6 +169,11 @@ func (e *Epoch) ConfirmationTag() []byte { return bytes.Clone(e.tag) }
 // the same epoch. Nh bytes.
 func (e *Epoch) EpochAuthenticator() []byte { return bytes.Clone(e.secrets.authenticator) }
 
+// ResumptionPSK is RFC 9420, section 8.6: the secret by which a later epoch or
+// another group can be bound to this one. It is nil in a DMLS group, which
+// takes no PSKs.
+func (e *Epoch) ResumptionPSK() []byte { return bytes.Clone(e.secrets.resumption) }
+
 // PPRFNodes is the number of secrets that the PPRF holds; 0 under RFC 9420.
 func (e *Epoch) PPRFNodes() int {
 	if e.pprf == nil {
