@@ -102,7 +102,7 @@ func TestSyncLongHistory(t *testing.T) {
 	w, gid := founders(t, "a", "b")
 	w.partition(true, []string{"a"}, []string{"b"})
 	text := make([]byte, 4000)
-	for i := range 1500 {
+	for i := range 600 {
 		for j := range text {
 			text[j] = byte('a' + (i*7+j*j)%26)
 		}
@@ -112,8 +112,8 @@ func TestSyncLongHistory(t *testing.T) {
 	w.bytes = 0
 	w.partition(false, []string{"a"}, []string{"b"})
 	w.run(10 * time.Second)
-	w.sameFrames(gid, 1502)
-	if payload := 1500 * 4100; w.bytes > payload*3/2 {
+	w.sameFrames(gid, 602)
+	if payload := 600 * 4100; w.bytes > payload*3/2 {
 		t.Errorf("%d bytes sent for %d of frames", w.bytes, payload)
 	}
 }
