@@ -95,10 +95,10 @@ func (t *RatchetTree) TreeHash() []byte { return slices.Clone(t.root.hash) }
 // Leaf returns the member at an index, which must not be modified. It is nil
 // for a blank leaf and beyond the tree.
 func (t *RatchetTree) Leaf(i LeafIndex) *LeafNode {
-	if n := t.node(i.node()); n != nil {
-		return n.leaf
+	if uint32(i) >= t.width {
+		return nil
 	}
-	return nil
+	return t.root.descend(rootIndex(t.width), i).leaf
 }
 
 // Leaves yields the members in the order of their indexes.
