@@ -223,7 +223,7 @@ func (t *RatchetTree) filteredDirectPath(l LeafIndex) []pathStep {
 	return steps
 }
 
-// hasKey reports whether a public encryption key is in the tree.
+// hasEncryptionKey reports whether an encryption key is in the tree.
 func (t *RatchetTree) hasEncryptionKey(key []byte) bool {
 	return t.keys.has(t.s.keyID(keyKindEncryption, key), 0)
 }

@@ -94,15 +94,37 @@ func (c *crowd) settle(e *treeEdit) {
 
 func (c *crowd) adopt(tree *RatchetTree) {
 	c.tree = tree
-	for l, privs := range c.privs {
+	for _, privs := range c.privs {
 		maps.DeleteFunc(privs, func(x uint32, priv []byte) bool {
 			n := tree.node(nodeIndex(x))
 			return n == nil || n.blank()
 		})
-		for x, priv := range privs {
-			if !c.s.belongs(priv, tree.node(nodeIndex(x)).key()) {
-				c.t.Fatalf("leaf %d has a wrong private key for node %d", l, x)
+	}
+}
+
+// check is the tree invariant: every member has exactly the private keys of
+// the nodes above it at which it is not unmerged (Section 4.2).
+func (c *crowd) check() {
+	for l, privs := range c.privs {
+		n, x, want := c.tree.root, rootIndex(c.tree.width), 0
+		for {
+			if !n.blank() && (n.parent == nil || !slices.Contains(n.parent.unmerged, l)) {
+				want++
+				if !c.s.belongs(privs[uint32(x)], n.key()) {
+					c.t.Fatalf("leaf %d lacks the private key of node %d", l, x)
+				}
 			}
+			if x.isLeaf() {
+				break
+			}
+			if l.node() < x {
+				n, x = n.left, x.left()
+			} else {
+				n, x = n.right, x.right()
+			}
+		}
+		if len(privs) != want {
+			c.t.Fatalf("leaf %d has %d private keys, want %d", l, len(privs), want)
 		}
 	}
 }
@@ -197,6 +219,7 @@ func TestPathEverywhere(t *testing.T) {
 		for range 2 {
 			c.commit(members[c.rand.IntN(len(members))], nil)
 		}
+		c.check()
 		if err := c.tree.validate([]byte(crowdID), Env{}); err != nil {
 			t.Fatalf("%d leaves: %v", n, err)
 		}
