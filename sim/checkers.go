@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/dmlsd/dmls/group"
 )
@@ -81,20 +82,26 @@ func (w *witness) read() map[string]int {
 }
 
 // checkDelivery: each acknowledged message is read once by each member of the
-// epoch it was sent in that is still a member, and never twice by anybody.
+// epoch it was sent in that is still a member, and never twice by anybody. What
+// somebody who is not on the head said after the heal was said to a group that
+// had gone.
 func checkDelivery(e *evidence, a agreement) []string {
 	var out []string
 	for _, w := range e.witnesses {
 		got := w.read()
 		for _, text := range sortedKeys(got) {
 			if got[text] > 1 {
-				out = append(out, fmt.Sprintf("%s read %q %d times", w.name, text, got[text]))
+				out = append(out, fmt.Sprintf("%s read %s %d times", w.name, text, got[text]))
 			}
 		}
+		var lost []string
 		for _, s := range e.said {
-			if a.members[w.id] && s.readers[w.id] && got[s.text] == 0 {
-				out = append(out, fmt.Sprintf("%s never read %q", w.name, s.text))
+			if a.members[w.id] && s.readers[w.id] && got[s.text] == 0 && (a.members[s.by] || !s.late) {
+				lost = append(lost, s.text)
 			}
+		}
+		if len(lost) > 0 {
+			out = append(out, fmt.Sprintf("%s never read %s", w.name, strings.Join(lost, " ")))
 		}
 	}
 	return out
@@ -107,7 +114,7 @@ func checkSecrecy(e *evidence, _ agreement) []string {
 		got := w.read()
 		for _, s := range e.said {
 			if !s.readers[w.id] && got[s.text] > 0 {
-				out = append(out, fmt.Sprintf("%s read %q without having been in its epoch", w.name, s.text))
+				out = append(out, fmt.Sprintf("%s read %s without having been in its epoch", w.name, s.text))
 			}
 		}
 	}
@@ -129,7 +136,7 @@ func checkOrder(e *evidence, _ agreement) []string {
 				continue
 			}
 			if before, ok := last[ev.From]; ok && i < before {
-				out = append(out, fmt.Sprintf("%s read %q of %s after %q", w.name, ev.Text, ev.Name, e.said[before].text))
+				out = append(out, fmt.Sprintf("%s read %s of %s after %s", w.name, ev.Text, ev.Name, e.said[before].text))
 			}
 			last[ev.From] = i
 		}
