@@ -149,27 +149,29 @@ func (a *app) event(ev group.Event, everything, asJSON bool) error {
 	case asJSON:
 		return a.printJSON(ev)
 	}
-	what := dagview.Clean(ev.Text)
-	if ev.Kind != group.KindMessage {
-		what = string(ev.Kind) + describe(ev)
-	}
 	at := time.UnixMilli(ev.Time).Format("15:04:05")
-	_, err := fmt.Fprintf(a.out, "%-5d %s  %s: %s\n", ev.Cursor, at, dagview.Clean(dash(ev.Name)), what)
+	what := dagview.Clean(dash(ev.Name)) + ": " + dagview.Clean(ev.Text)
+	if ev.Kind != group.KindMessage {
+		what = "* " + describe(ev)
+	}
+	_, err := fmt.Fprintf(a.out, "%-5d %s  %s\n", ev.Cursor, at, what)
 	return err
 }
 
-// describe tells the rest of an event that is no message.
+// describe tells an event that is no message.
 func describe(ev group.Event) string {
 	var b strings.Builder
+	b.WriteString(strings.ReplaceAll(string(ev.Kind), "_", " "))
+	if ev.Name != "" {
+		fmt.Fprintf(&b, " by %s", dagview.Clean(ev.Name))
+	}
 	if len(ev.Actions) > 0 {
-		fmt.Fprintf(&b, " %s", dagview.Clean(strings.Join(ev.Actions, ", ")))
+		fmt.Fprintf(&b, ": %s", dagview.Clean(strings.Join(ev.Actions, ", ")))
 	}
-	if ev.Epoch > 0 {
-		fmt.Fprintf(&b, " epoch %d", ev.Epoch)
-	}
-	for _, id := range []string{ev.CID, ev.Fork, ev.Winner} {
-		if id != "" {
-			fmt.Fprintf(&b, " %s", dagview.Short(id))
+	fmt.Fprintf(&b, " e%d", ev.Epoch)
+	for _, x := range []struct{ word, id string }{{"", ev.CID}, {"at", ev.Fork}, {"winner", ev.Winner}} {
+		if x.id != "" {
+			fmt.Fprintf(&b, " %s", strings.TrimSpace(x.word+" "+dagview.Short(x.id)))
 		}
 	}
 	if ev.Why != "" {

@@ -156,7 +156,7 @@ func (a *app) groupForksCmd() *cobra.Command {
 		return g.Forks, err
 	}, func(forks []dagview.Fork) {
 		if len(forks) == 0 {
-			fmt.Fprintln(a.talk, "no forks")
+			fmt.Fprintln(a.talk, "no open forks; decided ones are in: dmlsd tail GROUP --events")
 			return
 		}
 		var rows [][]string

@@ -73,6 +73,21 @@ func TestReadmeCommands(t *testing.T) {
 	}
 }
 
+var link = regexp.MustCompile(`\]\(([^)#]+)`)
+
+// Every link of the README leads somewhere.
+func TestReadmeLinks(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range link.FindAllStringSubmatch(string(b), -1) {
+		if _, err := os.Stat(filepath.Join("..", "..", filepath.FromSlash(m[1]))); err != nil && !strings.Contains(m[1], "://") {
+			t.Errorf("the README links to nothing: %v", err)
+		}
+	}
+}
+
 // reader is somebody who types what the README says.
 type reader struct {
 	t         *testing.T

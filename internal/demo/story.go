@@ -154,6 +154,9 @@ func (s *story) words(who string, ev group.Event) string {
 		}
 		return ""
 	case group.KindMerge:
+		if !s.first(kind, ev.CID) {
+			return ""
+		}
 		return fmt.Sprintf("merges: %s carries over what the branch of %s had done: %s", at(ev.Epoch, ev.CID), shorts(ev.Losers), dagview.Clean(strings.Join(ev.Actions, ", ")))
 	case group.KindPunctured:
 		if !s.full || !s.first(kind, ev.CID) {
