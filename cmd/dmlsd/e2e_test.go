@@ -23,11 +23,11 @@ func TestDaemonsForkAndHeal(t *testing.T) {
 	ada, ben, cleo, dan := all[0], all[1], all[2], all[3]
 	gid := ada.must("group", "create", "harbour")
 	for _, m := range all[1:] {
-		if got := m.must("join", ada.must("invite", "harbour"), "--timeout", "20s"); got != gid {
+		if got := m.must("join", ada.must("invite", "harbour"), "--timeout", "30s"); got != gid {
 			t.Fatalf("%s joined %q, not %q", m.name, got, gid)
 		}
 	}
-	eventually(t, 10*time.Second, "one head", converged(gid, all))
+	eventually(t, 20*time.Second, "one head", converged(gid, all))
 
 	said := map[string]string{} // id -> text
 	say := func(m *machine, text string) {
@@ -41,7 +41,7 @@ func TestDaemonsForkAndHeal(t *testing.T) {
 	for i, m := range all {
 		say(m, fmt.Sprintf("hello %d from %s", i, m.name))
 	}
-	eventually(t, 10*time.Second, "all messages", heard(gid, all, said))
+	eventually(t, 20*time.Second, "all messages", heard(gid, all, said))
 
 	one, two := []*machine{ada, ben}, []*machine{cleo, dan}
 	gate := func(verb string) {
@@ -66,8 +66,8 @@ func TestDaemonsForkAndHeal(t *testing.T) {
 			return ""
 		}
 	}
-	eventually(t, 10*time.Second, "one head on island one", same(ada, ben))
-	eventually(t, 10*time.Second, "one head on island two", same(cleo, dan))
+	eventually(t, 20*time.Second, "one head on island one", same(ada, ben))
+	eventually(t, 20*time.Second, "one head on island two", same(cleo, dan))
 	if ada.show(gid).Head == cleo.show(gid).Head {
 		t.Fatal("the islands did not fork")
 	}
@@ -95,10 +95,10 @@ func TestDaemonsForkAndHeal(t *testing.T) {
 	healed := time.Now()
 	eventually(t, 20*time.Second, "one head after healing", converged(gid, all))
 	t.Logf("one head %.1f s after healing", time.Since(healed).Seconds())
-	eventually(t, 10*time.Second, "all messages after healing", heard(gid, all, said))
+	eventually(t, 20*time.Second, "all messages after healing", heard(gid, all, said))
 	say(dan, "one group again")
-	eventually(t, 10*time.Second, "the last message", heard(gid, all, said))
-	eventually(t, 10*time.Second, "one head at the end", converged(gid, all))
+	eventually(t, 20*time.Second, "the last message", heard(gid, all, said))
+	eventually(t, 20*time.Second, "one head at the end", converged(gid, all))
 	if dag := ada.must("group", "dag", gid); !strings.Contains(dag, "○") {
 		t.Errorf("the DAG shows no losing branch:\n%s", dag)
 	}
@@ -125,10 +125,10 @@ func TestWrongInputs(t *testing.T) {
 	ben.fails(2, "damaged", "", "join", ticket[:len(ticket)-3])
 	ada.fails(2, "of this device", "", "join", ticket)
 
-	ben.must("join", ticket, "--timeout", "20s")
+	ben.must("join", ticket, "--timeout", "30s")
 	cleo := newMachine(t, "cleo")
 	cleo.start(ada)
-	cleo.fails(5, "ask for a new", "", "join", ticket, "--timeout", "20s")
+	cleo.fails(5, "ask for a new", "", "join", ticket, "--timeout", "30s")
 	other := ada.must("invite", "harbour")
 	ada.kill()
 	cleo.fails(7, "join again", "", "join", other, "--timeout", "2s")
@@ -136,7 +136,7 @@ func TestWrongInputs(t *testing.T) {
 	if g := ada.show("harbour"); g.Group != gid || len(g.Members) != 2 {
 		t.Errorf("after all that: %+v", g)
 	}
-	cleo.must("join", other, "--timeout", "20s")
+	cleo.must("join", other, "--timeout", "30s")
 
 	// A store that was tampered with is refused, and said to be.
 	ada.stop()

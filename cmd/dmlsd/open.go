@@ -30,6 +30,7 @@ var causes = []api.Cause{
 	{Err: store.ErrRootMismatch, Code: api.Damaged, Fix: damagedFix},
 	{Err: store.ErrCorrupt, Code: api.Damaged, Fix: damagedFix},
 	{Err: store.ErrUnsafe, Code: api.Denied, Fix: "let only its owner read and write the home"},
+	{Err: store.ErrBroken, Code: api.Failed, Fix: "stop the daemon and start it again; nothing that was acknowledged is lost"},
 	{Err: store.ErrClosed, Code: api.NotRunning, Fix: "start it with: dmlsd run"},
 	{Err: dmls.ErrHome, Code: api.Failed, Fix: "name another home with --home"},
 	{Err: gossip.ErrConfig, Code: api.Usage, Fix: "see the addresses given with --listen and --peer"},

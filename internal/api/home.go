@@ -1,0 +1,39 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// markName is the file that "dmlsd init" leaves when a home is complete.
+const markName = "dmlsd.json"
+
+// Initialised says whether a home was made by "dmlsd init".
+func Initialised(home string) bool {
+	_, err := os.Stat(filepath.Join(home, markName))
+	return err == nil
+}
+
+// MarkInitialised completes a home.
+func MarkInitialised(home string, id Identity) error {
+	b, err := json.Marshal(struct {
+		Schema string `json:"schema"`
+		ID     string `json:"id"`
+		Name   string `json:"name"`
+		Peer   string `json:"peer"`
+	}{"dmlsd/home/v1", id.ID, id.Name, id.Peer})
+	if err != nil {
+		return fmt.Errorf("api: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(home, markName), append(b, '\n'), 0o600); err != nil {
+		return fmt.Errorf("api: %w", err)
+	}
+	return nil
+}
+
+// NotInitialised is the error for a home without an identity.
+func NotInitialised(home string) *Error {
+	return &Error{What: "no identity", Why: home + " was not made by dmlsd init", Fix: "create it with: dmlsd init --name NAME, or name another home with --home", Code: NotFound}
+}
