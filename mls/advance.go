@@ -44,6 +44,18 @@ func (f *freshPath) opened() *openedPath {
 	return o
 }
 
+// wipeAll drops what the author of a path knows of it, private keys included.
+// The child has its own copies.
+func (f *freshPath) wipeAll() {
+	if f == nil {
+		return
+	}
+	f.wipe()
+	for _, priv := range f.privs {
+		clear(priv)
+	}
+}
+
 // pathless stands for a commit without a path: commit_secret is zero.
 func (s *suite) pathless() *openedPath { return &openedPath{commitSecret: make([]byte, s.nh)} }
 

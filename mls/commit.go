@@ -42,10 +42,7 @@ func (c *StagedCommit) Wipe() {
 	if c.next != nil {
 		c.next.wipeSecrets()
 	}
-	if c.path != nil {
-		c.path.opened().wipeAll()
-		c.path.wipe()
-	}
+	c.path.wipeAll()
 	c.next, c.path = nil, nil
 }
 
@@ -191,7 +188,15 @@ func (e *Epoch) Commit(r CommitRequest, s Signer, env Env) (*StagedCommit, error
 		}
 		commit.Path = path.path
 	}
-	return e.frameCommit(t, commit, path, r, s, env)
+	c, err := e.frameCommit(t, commit, path, r, s, env)
+	if err != nil {
+		path.wipeAll()
+		return nil, err
+	}
+	if len(c.joiners) == 0 {
+		c.Wipe() // nobody needs a Welcome
+	}
+	return c, nil
 }
 
 // frameCommit signs the commit, derives the child, and only then knows the

@@ -11,8 +11,8 @@ type OpenOptions struct {
 	// Check judges what was opened (rights, quotas, repeats). It runs once the
 	// frame is decrypted, its signature verified and its proposal list checked,
 	// but before path decryption and before any PPRF work. Of Commit it sees
-	// the proposals, Removed, Updated and SelfRemoved. Its error is returned,
-	// wrapped. nil: none.
+	// the proposals, Leaf, Removed, Updated and SelfRemoved. Its error is
+	// returned, wrapped. nil: none.
 	Check func(*Opened) error
 	// PSK looks up pre-shared keys. RFC 9420 only.
 	PSK PSKLookup
@@ -52,6 +52,7 @@ type OpenedCommit struct {
 	Added           []LeafIndex         // in the order of the Adds
 	Removed         []LeafIndex
 	Updated         []LeafIndex // by Update proposals
+	Leaf            *LeafNode   // the committer's new leaf, not yet verified when Check runs; nil without a path
 	SelfRemoved     bool        // this member is removed: no Child, and no way to check the tag
 	Child           *Epoch
 	ConfirmationTag []byte
@@ -234,6 +235,9 @@ func (e *Epoch) takeCommit(a *AuthenticatedContent, out *Opened, c *change, chec
 	}
 	out.Commit = &OpenedCommit{Proposals: list, Removed: t.removed, Updated: t.updated,
 		SelfRemoved: t.removes(e.self), ConfirmationTag: a.Auth.ConfirmationTag}
+	if commit.Path != nil {
+		out.Commit.Leaf = &commit.Path.LeafNode
+	}
 	if err := check(); err != nil {
 		return err
 	}

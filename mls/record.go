@@ -316,6 +316,9 @@ func (e *Epoch) loadPart(key string, value []byte, deltas map[uint32][]pprf.Node
 		if err != nil {
 			return err
 		}
+		if len(value) != e.suite.nh {
+			return fmt.Errorf("%w: node of %d bytes", ErrMalformed, len(value))
+		}
 		e.secret.nodes[uint32(n)] = bytes.Clone(value)
 	case "r/":
 		id, err := parseRatchetID(name)

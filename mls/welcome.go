@@ -70,11 +70,11 @@ func readGroupSecrets(r *reader) *groupSecrets {
 // frame. withTree puts the ratchet tree into the GroupInfo; otherwise the
 // joiners need it by another way. Call it before Wipe.
 func (c *StagedCommit) Welcome(extensions []Extension, withTree bool, s Signer, env Env) ([]byte, error) {
-	if c.next == nil {
-		return nil, fmt.Errorf("%w: staged commit", ErrWiped)
-	}
 	if len(c.joiners) == 0 {
 		return nil, fmt.Errorf("%w: the commit adds nobody", ErrConfig)
+	}
+	if c.next == nil {
+		return nil, fmt.Errorf("%w: staged commit", ErrWiped)
 	}
 	child := c.Child
 	if withTree {
