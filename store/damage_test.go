@@ -104,9 +104,9 @@ func TestRootMismatch(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for at := 0; at < 512; at += 7 {
+	for at := 0; at < 512; at += 31 {
 		b := bytes.Clone(good)
-		b[at] ^= 1 << (at % 8)
+		b[at] ^= 1 << (at % 7)
 		write(b)
 		refused(t, dir, store.ErrRootMismatch)
 	}
@@ -171,6 +171,22 @@ func TestMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused(t, d, store.ErrCorrupt)
+}
+
+// TestEmptyLogs plants what a crash leaves between the two steps in which badger
+// makes and removes a log.
+func TestEmptyLogs(t *testing.T) {
+	dir, n := fill(t)
+	for _, name := range []string{"99990.mem", "999990.vlog"} {
+		if err := os.WriteFile(filepath.Join(dir, "db", name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, dir)
+		if err := same(s, after(n)); err != nil {
+			t.Fatal(err)
+		}
+		shut(t, s)
+	}
 }
 
 // TestFlippedBit damages every kind of file in many places, of a store that was

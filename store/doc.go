@@ -23,7 +23,9 @@
 // dropped. Whatever interrupts this, the next Open (or the next call, if it was
 // an error) drops an unsealed journal and carries a sealed one out again, which
 // is idempotent. No reader sees a part of it. A batch may be as large as a third
-// of the free disk above the watermark; it is held in memory twice.
+// of the free disk above the watermark; it is held in memory twice. After a
+// failed write the store refuses everything ([ErrBroken]) until it is opened
+// again, because nobody knows which bytes reached the disk.
 //
 // Every batch has a number. It is in the batch, and it is noted in the file
 // mark after the batch is synced. Badger drops what follows a damaged place in
@@ -46,6 +48,13 @@
 // files and the root key that opens it stays. The erasure tree (design, section
 // 7) will stand in the place of the derivation: the header's wrapping scheme,
 // the key ids, which are never used twice, the generation in every batch and
-// the root's second slot are there for it. [Status] says that erasure is
-// logical.
+// the root's second slot are there for it.
+//
+// # What is not noticed
+//
+// A damaged block in a table beyond [Options].VerifyBytes may make Load skip
+// records, because badger's iterators do not report it. A manifest that was cut
+// exactly between two changes looks like one that a crash left. And when
+// badger's own goroutines meet a fault or a broken invariant, the process ends;
+// every acknowledged batch is there at the next Open.
 package store

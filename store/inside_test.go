@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/dgraph-io/badger/v4"
+
 	"github.com/dmlsd/dmls/group"
 )
 
@@ -183,5 +185,36 @@ func TestBound(t *testing.T) {
 	}
 	if v, err := s.Get(t.Context(), "d/2"); !errors.Is(err, ErrCorrupt) || v != nil {
 		t.Fatalf("Get of a moved record = %q, %v, want ErrCorrupt", v, err)
+	}
+}
+
+// TestPartsGo: nothing of a long value stays in badger under a shorter one.
+func TestPartsGo(t *testing.T) {
+	s := openInside(t, filepath.Join(t.TempDir(), "home"))
+	for _, size := range []int{5*partSize + 1, 2 * partSize, 10} {
+		op := group.Op{Key: "d/1", Value: make([]byte, size), Class: group.Public}
+		if err := s.Commit(t.Context(), []group.Op{op}); err != nil {
+			t.Fatal(err)
+		}
+		txn := s.db.NewTransaction(false)
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{spacePart}})
+		n := 0
+		for it.Rewind(); it.Valid(); it.Next() {
+			n++
+		}
+		it.Close()
+		txn.Discard()
+		if want := (size - 1) / partSize; n != want {
+			t.Errorf("%d parts beside a value of %d bytes, want %d", n, size, want)
+		}
+	}
+}
+
+// TestSynced: a killed process cannot show that writes are synced, the page
+// cache outlives it; so the option is looked at.
+func TestSynced(t *testing.T) {
+	s := openInside(t, filepath.Join(t.TempDir(), "home"))
+	if o := s.db.Opts(); !o.SyncWrites || o.InMemory {
+		t.Error("badger does not sync its writes")
 	}
 }
