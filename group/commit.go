@@ -165,6 +165,7 @@ func (s *step) adopt(id cid.Cid, c *commit, parent *epoch, content []byte, child
 	s.noteEquivocation(id, change)
 	parent.seen[string(content)] = struct{}{}
 	s.commits[c.ID] = c
+	s.unsettled[c.ID] = struct{}{}
 	if c.Gone {
 		s.exits = append(s.exits, c)
 	}

@@ -60,11 +60,12 @@ func Internet() Config {
 	return c
 }
 
-// Sim suits the simulator: the delays of a LAN and a short ReaddDelay, so that
-// a run of a virtual minute sees joiners return.
+// Sim suits the simulator: the delays of a LAN, a short ReaddDelay, so that a
+// run of a virtual minute sees joiners return, and a long DeliverWait, so that
+// only what never comes breaks the order of delivery.
 func Sim() Config {
 	c := LAN()
-	c.ReaddDelay = 5 * time.Second
+	c.ReaddDelay, c.DeliverWait = 5*time.Second, 30*time.Second
 	return c
 }
 

@@ -49,16 +49,44 @@ func (s *step) arrived(a arrival, author dag.Member, d appData) {
 
 func (s *step) waitKey(m *message) string { return s.key("w/" + m.CID) }
 
-// inOrder reports whether everything that the sender had seen has been
-// delivered here. `after` gates the order of delivery only, and up to a
-// timeout: a frame that never comes holds nobody back.
+// inOrder reports whether everything that the sender had seen, and what their
+// senders had seen, has been delivered here. Links gate the order of delivery
+// only, and up to a timeout: a frame that never comes holds nobody back.
 func (s *step) inOrder(m *message) bool {
 	if s.env.Now.Sub(time.UnixMilli(m.Since)) >= s.cfg.DeliverWait {
+		s.frames[m.cid].whole = true
 		return true
 	}
-	for _, c := range m.after {
-		if !s.isSettled(c) || slices.ContainsFunc(s.pending, func(p *message) bool { return p.cid == c }) {
-			return false
+	return s.whole(m.cid)
+}
+
+// whole walks the past of a frame down to frames that are known to be whole.
+// It ends at the first that is missing or waits.
+func (s *step) whole(first cid.Cid) bool {
+	waits := map[cid.Cid]bool{}
+	for _, p := range s.pending {
+		waits[p.cid] = p.cid != first
+	}
+	seen := map[cid.Cid]bool{first: true}
+	walk := []cid.Cid{first}
+	for i := 0; i < len(walk); i++ {
+		m := s.frames[walk[i]]
+		if m == nil || m.whole || m.Status != opened {
+			continue // refused, or of those whose past this device cannot know
+		}
+		for _, c := range m.past() {
+			if !s.isSettled(c) || waits[c] {
+				return false
+			}
+			if !seen[c] {
+				seen[c] = true
+				walk = append(walk, c)
+			}
+		}
+	}
+	for _, c := range walk {
+		if m := s.frames[c]; m != nil {
+			m.whole = true
 		}
 	}
 	return true

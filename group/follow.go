@@ -159,10 +159,24 @@ func (s *step) watchRemoval() {
 	}
 }
 
-// stillThere reports whether the author of a commit that removes us is on our
-// head, so that the removal stands or will be redone.
+// stillThere reports whether a commit that removes us stands or will be redone:
+// its author is on our head, or is a guest of the other branch whose host, or
+// the host's host, is.
 func (s *step) stillThere(c *commit) bool {
-	return s.epochs[s.head].leaves.find(keyOf(c.Author)) != "" || s.graph.Head() == c.ID
+	if s.graph.Head() == c.ID {
+		return true
+	}
+	for author := c.Author; author != ""; {
+		if s.epochs[s.head].leaves.find(keyOf(author)) != "" {
+			return true
+		}
+		host := s.commits[addedBy(author)]
+		if host == nil || s.graph.IsAncestor(host.ID, s.head) {
+			return false
+		}
+		author = host.Author
+	}
+	return false
 }
 
 func containsMember(list []dag.Member, m dag.Member) bool {

@@ -69,12 +69,16 @@ type Group struct {
 	epochs  map[dag.ID]*epoch
 	commits map[dag.ID]*commit
 	exits   []*commit // commits that remove this device
-	names   map[string]string
-	base    []tableRow // members at the graph's base, with their chains
+	// unsettled are the commits that plans look at: those of retained epochs and
+	// those of erased ones with open work.
+	unsettled map[dag.ID]struct{}
+	names     map[string]string
+	base      []tableRow // members at the graph's base, with their chains
 
 	frames   map[cid.Cid]*meta
 	held     map[cid.Cid]struct{} // tips of what is held
 	open     map[cid.Cid]struct{} // tips of what was opened
+	holes    map[cid.Cid]uint64   // linked to by opened frames but not settled: the largest epoch of these
 	unsent   map[cid.Cid]struct{}
 	nodes    map[string]int // tree records by hash, with the number of their users
 	messages map[string]struct{}
@@ -90,6 +94,8 @@ type Group struct {
 
 	offers   map[string]*offer // of stranded joiners, by key
 	rejoin   *rejoin           // our own, while stranded
+	entered  *rejoin           // the one that brought us here, until the base is sure to stay
+	answered map[string][]byte // Welcomes that answered offers, by KeyPackage reference
 	notified map[string]bool   // members that told us so, by key
 
 	due due
@@ -124,12 +130,12 @@ type step struct {
 func newGroup(c Config, id Identity) *Group {
 	return &Group{
 		cfg: c, id: id, state: member,
-		epochs: map[dag.ID]*epoch{}, commits: map[dag.ID]*commit{}, names: map[string]string{},
+		epochs: map[dag.ID]*epoch{}, commits: map[dag.ID]*commit{}, names: map[string]string{}, unsettled: map[dag.ID]struct{}{},
 		frames: map[cid.Cid]*meta{}, held: map[cid.Cid]struct{}{}, open: map[cid.Cid]struct{}{},
-		unsent: map[cid.Cid]struct{}{}, nodes: map[string]int{}, messages: map[string]struct{}{},
+		holes: map[cid.Cid]uint64{}, unsent: map[cid.Cid]struct{}{}, nodes: map[string]int{}, messages: map[string]struct{}{},
 		forks: map[dag.ID]string{}, waiting: map[cid.Cid]*parked{}, waiters: map[cid.Cid][]cid.Cid{},
 		peerParked: map[string]int{}, rejected: map[cid.Cid]error{},
-		offers: map[string]*offer{}, due: newDue(),
+		offers: map[string]*offer{}, answered: map[string][]byte{}, due: newDue(),
 	}
 }
 

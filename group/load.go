@@ -83,10 +83,20 @@ func (l *loader) read(key string, value []byte) error {
 		l.epochs[id][name] = slices.Clone(value)
 	case "offer":
 		return l.readOffer(value)
-	case "rejoin":
+	case "rejoin", "entered":
 		r, err := parseRejoin(value)
-		l.rejoin = r
+		if kind == "rejoin" {
+			l.rejoin = r
+		} else {
+			l.entered = r
+		}
 		return err
+	case "answer":
+		k, err := hex.DecodeString(rest)
+		if err != nil {
+			return fmt.Errorf("%w: answer %q", ErrRecords, rest)
+		}
+		l.answered[string(k)] = slices.Clone(value)
 	case "w":
 		m, err := parsePending(value)
 		l.pending = append(l.pending, m)
@@ -142,6 +152,9 @@ func (l *loader) readFrame(kind, rest string, value []byte) error {
 			return err
 		}
 		l.commits[v.ID] = v
+		if !v.Settled {
+			l.unsettled[v.ID] = struct{}{}
+		}
 		if v.Gone {
 			l.exits = append(l.exits, v)
 		}

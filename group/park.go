@@ -48,11 +48,21 @@ func (g *Group) unpark(c cid.Cid) {
 	}
 }
 
-// Wants returns the blocks that parked frames wait for and that are not here,
-// sorted.
+// Wants returns the blocks that are not here and that parked frames wait for or
+// opened frames link to, sorted. What only frames above the final epoch link
+// to is not worth asking for any more.
 func (g *Group) Wants() []cid.Cid {
-	var out []cid.Cid
+	want := map[cid.Cid]struct{}{}
 	for c := range g.waiters {
+		want[c] = struct{}{}
+	}
+	for c, epoch := range g.holes {
+		if epoch >= g.floor {
+			want[c] = struct{}{}
+		}
+	}
+	var out []cid.Cid
+	for c := range want {
 		if _, here := g.waiting[c]; !here && !g.Has(c) {
 			out = append(out, c)
 		}

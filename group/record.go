@@ -24,7 +24,10 @@ import (
 //	u/<cid>          own blocks that nobody is known to hold: the outbox
 //	w/<cid>          messages that wait for those they follow         (History)
 //	v/<cursor>       the event log                                    (History)
-//	offer/<key>      offers of stranded joiners; rejoin: our own      (Secret)
+//	offer/<key>      offers of stranded joiners, answer/<ref>: the Welcomes that
+//	                 answered them                                    (Secret)
+//	rejoin, entered  our own offer while stranded, and the one that brought us
+//	                 here                                             (Secret)
 func Prefix(gid string) string { return "g/" + gid + "/" }
 
 // BlockKey names the record of a sealed block.
@@ -172,6 +175,9 @@ func (s *step) eraseEpoch(e *epoch) int {
 		s.del(p+r.Key, class)
 	}
 	s.del(p+"born", Public)
+	if e.old {
+		s.del(p+"old", Public)
+	}
 	e.mls.Tree().WalkNew(s.releaseNode, func(hash, _ []byte) { s.del(s.nodeKey(hash), Public) })
 	e.mls.Wipe()
 	delete(s.epochs, e.id)

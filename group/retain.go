@@ -17,10 +17,8 @@ func (s *step) retain() error {
 		if err := s.forget(s.graph.Rebase(final), "final: every member confirmed a later epoch"); err != nil {
 			return err
 		}
-		for _, e := range s.oldEpochs() {
-			s.erase(e, "the branch on which this device was added again is final")
-		}
 	}
+	s.retainOld()
 	for len(s.epochs) > s.cfg.MaxEpochs && s.graph.Base() != s.head {
 		if err := s.retire(fmt.Sprintf("more than %d epochs were kept", s.cfg.MaxEpochs)); err != nil {
 			return err
@@ -36,6 +34,41 @@ func (s *step) retain() error {
 		}
 	}
 	return nil
+}
+
+// retainOld erases the epochs of the incarnation that was given up, and the
+// KeyPackage that led to the new one, when the new base is sure to stay.
+func (s *step) retainOld() {
+	if len(s.oldEpochs()) == 0 && s.entered == nil {
+		return
+	}
+	sure := s.baseConfirmed()
+	for _, e := range s.oldEpochs() {
+		switch {
+		case sure:
+			s.erase(e, "the branch on which this device was added again is final")
+		case s.env.Now.Sub(e.born) >= s.cfg.MaxAge:
+			s.erase(e, fmt.Sprintf("kept for %v while a member stayed silent", s.cfg.MaxAge))
+		}
+	}
+	if sure && s.entered != nil {
+		s.entered.wipe()
+		s.entered = nil
+		s.del(s.key("entered"), Secret)
+	}
+}
+
+// baseConfirmed reports whether every voter of the base has confirmed it. To a
+// joiner its base counts as final from the start; whether the branch that it
+// is on stays is up to the others.
+func (s *step) baseConfirmed() bool {
+	id := s.graph.Base()
+	for _, v := range s.graph.Voters(id) {
+		if c := s.graph.Confirmed(v.Member); c == "" || !s.graph.IsAncestor(id, c) {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *step) retire(why string) error {
@@ -144,15 +177,28 @@ func (s *step) settleCommits() {
 	for _, o := range slices.Concat(p.Removes, p.Adds, p.Approval) {
 		openAt[o.At] = true
 	}
-	for _, id := range s.commitIDs() {
+	for _, id := range s.unsettledIDs() {
 		c := s.commits[id]
-		if !c.Erased || c.Settled || openAt[string(id)] || c.update() && slices.Contains(p.Updates, keyOf(c.Author)) {
-			continue
+		if c.Erased && !openAt[string(id)] && !(c.update() && slices.Contains(p.Updates, keyOf(c.Author))) {
+			s.settleCommit(c)
 		}
-		c.Settled = true
-		s.writeCommit(c)
 	}
 	s.due.plan = nil
+}
+
+func (s *step) settleCommit(c *commit) {
+	c.Settled = true
+	delete(s.unsettled, c.ID)
+	s.writeCommit(c)
+}
+
+func (g *Group) unsettledIDs() []dag.ID {
+	ids := make([]dag.ID, 0, len(g.unsettled))
+	for id := range g.unsettled {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 func (g *Group) commitIDs() []dag.ID {
@@ -181,10 +227,20 @@ func (s *step) wipe(why string) error {
 	for _, id := range ids {
 		s.erase(s.epochs[id], why)
 	}
+	s.dropOffers()
+	return nil
+}
+
+// dropOffers erases the private keys of this device's own offers.
+func (s *step) dropOffers() {
 	if s.rejoin != nil {
-		s.rejoin.keys.Wipe()
+		s.rejoin.wipe()
 		s.rejoin = nil
 		s.del(s.key("rejoin"), Secret)
 	}
-	return nil
+	if s.entered != nil {
+		s.entered.wipe()
+		s.entered = nil
+		s.del(s.key("entered"), Secret)
+	}
 }

@@ -33,6 +33,8 @@ type meta struct {
 	Said    dag.Member // of unread frames: whose chain its links continue, unproven
 	Content []byte     // labelled hash of an opened commit's content
 	Message [16]byte   // of an opened text
+
+	whole bool // all that it follows was delivered, or given up; in memory only
 }
 
 const (
@@ -89,13 +91,17 @@ func (s *step) settle(c cid.Cid, m *meta, block []byte) {
 	s.put(BlockKey(s.ID(), c), block, Public)
 	s.put(s.key("f/"+c.String()), m.marshal(), Public)
 	s.frames[c] = m
+	delete(s.holes, c)
 	s.link(c, m)
 	s.dirty = true
 	s.ready = append(s.ready, s.waiters[c]...)
 	delete(s.waiters, c)
 }
 
-// link keeps the tips: frames to which no other links.
+// link keeps the tips, frames to which no other links, and the holes: what an
+// opened frame links to and is not here. `after` does not gate opening, so
+// tips alone do not show a hole, and peers that compare tips would never fill
+// it.
 func (g *Group) link(c cid.Cid, m *meta) {
 	g.held[c] = struct{}{}
 	for _, p := range m.past() {
@@ -107,6 +113,9 @@ func (g *Group) link(c cid.Cid, m *meta) {
 	g.open[c] = struct{}{}
 	for _, p := range m.past() {
 		delete(g.open, p)
+		if !g.isSettled(p) {
+			g.holes[p] = max(g.holes[p], m.Epoch)
+		}
 	}
 }
 
@@ -121,6 +130,7 @@ func (s *step) reject(c cid.Cid, why error) Result {
 		}
 	}
 	// A predecessor that was refused counts as settled.
+	delete(s.holes, c)
 	s.ready = append(s.ready, s.waiters[c]...)
 	delete(s.waiters, c)
 	return Result{CID: c, Verdict: Rejected, Reason: why}

@@ -40,9 +40,8 @@ type offer struct {
 	KeyPackage []byte
 	Signature  []byte
 
-	from   string // the transport's name of who brought it
-	ref    []byte
-	bundle []byte // the Welcome, once a commit of ours added it
+	from string // the transport's name of who brought it
+	ref  []byte
 }
 
 const (

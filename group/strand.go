@@ -14,12 +14,12 @@ import (
 
 // The members' side.
 
-// planNotices keeps one timer for every add that is open on the head: the
-// inviter speaks at once, the others when no offer has come after a while.
+// planNotices keeps one timer for every incarnation that only a losing branch
+// has: the inviter speaks at once, the others when no offer has come after a while.
 func (s *step) planNotices() {
 	open := map[string]bool{}
-	for _, a := range s.plans().Adds {
-		key := a.Who.Key
+	for _, a := range s.plans().Strays {
+		key := a.Who.Incarnation
 		open[key] = true
 		if _, ok := s.due.since[key]; !ok {
 			s.due.since[key] = s.env.Now
@@ -45,15 +45,15 @@ func (s *step) planNotices() {
 // notices tells stranded joiners which branch won, again and again with
 // growing pauses, until they offer a KeyPackage for this head.
 func (s *step) notices() error {
-	for _, a := range s.plans().Adds {
-		key := a.Who.Key
+	for _, a := range s.plans().Strays {
+		key := a.Who.Incarnation
 		at, ok := s.due.notice[key]
 		if !ok || s.env.Now.Before(at) {
 			continue
 		}
 		s.due.told[key] = min(s.due.told[key]+1, 5)
 		s.due.notice[key] = s.env.Now.Add(s.cfg.NoticeEvery << (s.due.told[key] - 1))
-		if o := s.offers[key]; o != nil && s.bound(o) {
+		if o := s.offers[a.Who.Key]; o != nil && s.bound(o) {
 			continue
 		}
 		n := notice{Joiner: dag.Member(a.Who.Incarnation), Head: cidOf(s.head), Signer: s.id.ID()}
@@ -79,11 +79,12 @@ func (s *step) hearOffer(o *offer) {
 		return
 	}
 	o.ref = kp.Ref()
+	if b, ok := s.answered[string(o.ref)]; ok {
+		s.signal(o.from, marshalWelcome(o.ref, b))
+		return
+	}
 	if old := s.offers[key]; old != nil && bytes.Equal(old.ref, o.ref) {
 		old.from = o.from
-		if old.bundle != nil {
-			s.signal(o.from, marshalWelcome(old.ref, old.bundle))
-		}
 		return
 	}
 	open := slices.ContainsFunc(s.plans().Adds, func(a plan.Op) bool { return a.Who.Key == key })
@@ -103,13 +104,13 @@ func (g *Group) bound(o *offer) bool { return g.graph.IsAncestor(idOf(o.Head), g
 // was open for ReaddDelay; before, the choice may flip and strand the joiner
 // a second time.
 func (s *step) readdable(a plan.Op, o *offer) bool {
-	if o.bundle != nil || !s.bound(o) {
+	if _, done := s.answered[string(o.ref)]; done || !s.bound(o) {
 		return false
 	}
 	if !s.graph.Has(dag.ID(a.At)) {
 		return true // the losing branch was erased: the fork is final
 	}
-	since, ok := s.due.since[a.Who.Key]
+	since, ok := s.due.since[a.Who.Incarnation]
 	return ok && s.env.Now.Sub(since) >= s.cfg.ReaddDelay
 }
 
@@ -121,11 +122,16 @@ func (s *step) dropOffer(o *offer) {
 	}
 }
 
-// answerOffer sends the Welcome to the joiner and keeps it for repetitions.
+// answerOffer sends the Welcome to the joiner and keeps it: it may get lost, or
+// be needed when a rival re-add that the joiner entered by loses in turn.
 func (s *step) answerOffer(o *offer, bundle []byte) {
-	o.bundle = bundle
+	s.answered[string(o.ref)] = bundle
+	s.put(s.answerKey(o.ref), bundle, Secret)
+	s.dropOffer(o)
 	s.signal(o.from, marshalWelcome(o.ref, bundle))
 }
+
+func (s *step) answerKey(ref []byte) string { return s.key("answer/" + hexKey(string(ref))) }
 
 // The joiner's side.
 
@@ -177,21 +183,31 @@ func (s *step) makeOffer(n notice) error {
 		return fmt.Errorf("group: %w", err)
 	}
 	if s.rejoin != nil {
-		s.rejoin.keys.Wipe()
+		s.rejoin.wipe()
 	}
-	s.rejoin = &rejoin{offer: o, keys: kp}
-	var w buffer
-	w.bytes(o.marshal())
-	w.bytes(private)
-	s.put(s.key("rejoin"), w.b, Secret)
+	s.rejoin = &rejoin{offer: o, keys: kp, private: private}
+	s.put(s.key("rejoin"), s.rejoin.marshal(), Secret)
 	s.due.offer = s.env.Now
 	return s.repeatOffer()
 }
 
-// rejoin is a stranded joiner's pending offer with its private keys.
+// rejoin is a stranded joiner's offer with its private keys.
 type rejoin struct {
-	offer *offer
-	keys  *mls.KeyPackageBundle
+	offer   *offer
+	keys    *mls.KeyPackageBundle
+	private []byte // keys as a record
+}
+
+func (j *rejoin) marshal() []byte {
+	var w buffer
+	w.bytes(j.offer.marshal())
+	w.bytes(j.private)
+	return w.b
+}
+
+func (j *rejoin) wipe() {
+	j.keys.Wipe()
+	clear(j.private)
 }
 
 func parseRejoin(b []byte) (*rejoin, error) {
@@ -211,7 +227,7 @@ func parseRejoin(b []byte) (*rejoin, error) {
 		return nil, fmt.Errorf("%w: rejoin: %w", ErrRecords, err)
 	}
 	of.ref = keys.KeyPackage.Ref()
-	return &rejoin{offer: of, keys: keys}, nil
+	return &rejoin{offer: of, keys: keys, private: private}, nil
 }
 
 func (s *step) repeatOffer() error {
@@ -220,6 +236,11 @@ func (s *step) repeatOffer() error {
 	}
 	s.due.offer = s.env.Now.Add(s.cfg.NoticeEvery)
 	s.signal("", s.rejoin.offer.marshal())
+	if s.entered != nil {
+		// Two members may have added us by one offer, of which one lost: the
+		// other's Welcome is for this KeyPackage.
+		s.signal("", s.entered.offer.marshal())
+	}
 	return nil
 }
 
@@ -227,16 +248,29 @@ func (s *step) repeatOffer() error {
 // epochs of the old incarnation still open messages until the new branch is
 // final.
 func (s *step) hearWelcome(ref, b []byte) {
-	if s.rejoin == nil || !bytes.Equal(ref, s.rejoin.offer.ref) {
+	if s.state != stranded {
 		return
 	}
-	w, err := openBundle(s.env, s.id, b, s.rejoin.keys)
-	if err != nil || !bytes.Equal(w.epoch.GroupID(), s.gid) {
+	with := s.rejoin
+	if s.entered != nil && bytes.Equal(ref, s.entered.offer.ref) {
+		with = s.entered
+	}
+	if with == nil || !bytes.Equal(ref, with.offer.ref) {
 		return
 	}
-	s.rejoin.keys.Wipe()
-	s.rejoin, s.notified = nil, nil
-	s.del(s.key("rejoin"), Secret)
+	w, err := openBundle(s.env, s.id, b, with.keys)
+	if err != nil || !bytes.Equal(w.epoch.GroupID(), s.gid) || s.epochs[idOf(w.base.CID)] != nil {
+		return
+	}
+	if with == s.rejoin {
+		s.rejoin = nil
+		s.del(s.key("rejoin"), Secret)
+	}
+	if s.entered != nil && s.entered != with {
+		s.entered.wipe()
+	}
+	s.entered, s.notified = with, nil
+	s.put(s.key("entered"), with.marshal(), Secret)
 	for _, e := range s.epochs {
 		e.old = true
 		s.put(s.epochKey(e.id)+"old", []byte{1}, Public)
@@ -244,10 +278,8 @@ func (s *step) hearWelcome(ref, b []byte) {
 	for _, r := range s.base {
 		s.del(s.rowKey(leafOf(r.Member)), Public)
 	}
-	for _, id := range s.commitIDs() {
-		c := s.commits[id] // elders carry over what the old branch did
-		c.Settled = true
-		s.writeCommit(c)
+	for _, id := range s.unsettledIDs() {
+		s.settleCommit(s.commits[id]) // elders carry over what the old branch did
 	}
 	s.forks = map[dag.ID]string{}
 	s.enter(w)
@@ -277,6 +309,7 @@ func (s *step) forgetUnread() {
 func (g *Group) relink() {
 	clear(g.held)
 	clear(g.open)
+	clear(g.holes)
 	all := sorted(g.frames)
 	slices.SortFunc(all, func(a, b cid.Cid) int { return int(int64(g.frames[a].N) - int64(g.frames[b].N)) })
 	for _, c := range all {
@@ -290,8 +323,12 @@ func (g *Group) relink() {
 	for _, c := range all {
 		for _, p := range g.frames[c].past() {
 			delete(g.held, p)
-			if g.frames[c].Status == opened {
-				delete(g.open, p)
+			if g.frames[c].Status != opened {
+				continue
+			}
+			delete(g.open, p)
+			if !g.isSettled(p) {
+				g.holes[p] = max(g.holes[p], g.frames[c].Epoch)
 			}
 		}
 	}

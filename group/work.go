@@ -24,7 +24,7 @@ type due struct {
 	offer    time.Time            // next repetition of our own offer
 	plan     *plan.Plan
 	planFor  dag.ID
-	planSize int
+	planSeen uint64 // frames settled when the plan was made
 }
 
 func newDue() due {
@@ -79,25 +79,31 @@ func (s *step) repeatLeave() error {
 // plans returns what the losing branches did that the head lacks.
 func (s *step) plans() *plan.Plan {
 	d := &s.due
-	if d.plan == nil || d.planFor != s.head || d.planSize != len(s.commits) {
-		d.plan, d.planFor, d.planSize = s.makePlan(), s.head, len(s.commits)
+	if d.plan == nil || d.planFor != s.head || d.planSeen != s.settled {
+		d.plan, d.planFor, d.planSeen = s.makePlan(), s.head, s.settled
 	}
 	return d.plan
 }
 
 func (g *Group) makePlan() *plan.Plan {
-	h := plan.History{Commits: map[string]*plan.Commit{}, Head: string(g.head), Members: map[string]plan.Who{}}
+	h := plan.History{Commits: map[string]*plan.Commit{}, Head: string(g.head), Members: map[string]plan.Who{},
+		Silent: map[string]bool{}}
 	open := false
-	for id, c := range g.commits {
-		h.Commits[string(id)] = planCommit(c)
-		open = open || !c.Settled && id != g.head && !g.graph.IsAncestor(id, g.head)
+	for id := range g.unsettled {
+		open = open || id != g.head && !g.graph.IsAncestor(id, g.head)
 	}
 	e := g.epochs[g.head]
 	if !open || e == nil {
 		return &plan.Plan{}
 	}
+	for id, c := range g.commits {
+		h.Commits[string(id)] = planCommit(c)
+	}
 	for _, m := range e.leaves.all() {
 		h.Members[keyOf(m)] = who(m)
+		if _, _, _, spoke := g.graph.Standing(m); !spoke {
+			h.Silent[keyOf(m)] = true
+		}
 	}
 	return plan.Make(h)
 }

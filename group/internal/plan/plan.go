@@ -35,7 +35,8 @@ type Who struct {
 type History struct {
 	Commits map[string]*Commit
 	Head    string
-	Members map[string]Who // of the head, by key
+	Members map[string]Who  // of the head, by key
+	Silent  map[string]bool // keys of the head that never sent a frame in their present incarnation
 }
 
 // Op is an operation of a losing branch that is open on the head.
@@ -51,6 +52,7 @@ type Plan struct {
 	Adds       []Op     // each waits for a fresh KeyPackage of its key
 	Updates    []string // keys of members that must refresh their own keys again
 	Approval   []Op     // open, but their authors are not on the head: for a person to decide
+	Strays     []Op     // incarnations that only a losing branch has: to be told where the head is
 	Supersedes []string // tips of the losing branches
 }
 
@@ -208,9 +210,11 @@ func (v *view) goneOnChain(c *Commit, w Who) bool {
 }
 
 // add: open while the key is not on the head and nobody removed it, on either
-// side, other than before the add itself.
+// side, other than before the add itself. A key that is on the head but never
+// spoke there may be a joiner that followed a rival Welcome: it is a stray.
 func (v *view) add(p *Plan, c *Commit, w Who) {
-	if _, ok := v.Members[w.Key]; ok {
+	now, there := v.Members[w.Key]
+	if there && (!v.Silent[w.Key] || now.Incarnation == w.Incarnation) {
 		return
 	}
 	for _, d := range v.losing {
@@ -229,9 +233,15 @@ func (v *view) add(p *Plan, c *Commit, w Who) {
 		return
 	}
 	op := Op{Who: w, Author: c.Author, At: c.ID}
-	if _, ok := v.Members[c.Author]; ok {
+	_, ok := v.Members[c.Author]
+	if ok {
+		p.Strays = append(p.Strays, op)
+	}
+	switch {
+	case there:
+	case ok:
 		p.Adds = append(p.Adds, op)
-	} else {
+	default:
 		p.Approval = append(p.Approval, op)
 	}
 }
