@@ -1,6 +1,7 @@
 package mls
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 )
@@ -164,13 +165,17 @@ func writeUint16s[T ~uint16](w *writer, vs []T) {
 }
 
 func readUint16s[T ~uint16](r *reader) []T {
-	sub := r.sub()
-	if len(sub.buf) == 0 {
+	b := r.take(r.varint())
+	if len(b)%2 != 0 {
+		r.failf("a list of 16-bit values of %d bytes", len(b))
 		return nil
 	}
-	vs := make([]T, 0, len(sub.buf)/2)
-	for !sub.empty() {
-		vs = append(vs, T(sub.u16()))
+	if len(b) == 0 {
+		return nil
+	}
+	vs := make([]T, 0, len(b)/2)
+	for ; len(b) > 0; b = b[2:] {
+		vs = append(vs, T(binary.BigEndian.Uint16(b)))
 	}
 	return vs
 }

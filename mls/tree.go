@@ -225,12 +225,12 @@ func (t *RatchetTree) filteredDirectPath(l LeafIndex) []pathStep {
 
 // hasEncryptionKey reports whether an encryption key is in the tree.
 func (t *RatchetTree) hasEncryptionKey(key []byte) bool {
-	return t.keys.has(t.s.keyID(keyKindEncryption, key), 0)
+	return t.keys.has(newKeyID(keyKindEncryption, key), 0)
 }
 
 // hasSignatureKey reports whether a signature key is in the tree.
 func (t *RatchetTree) hasSignatureKey(key []byte) bool {
-	return t.keys.has(t.s.keyID(keyKindSignature, key), 0)
+	return t.keys.has(newKeyID(keyKindSignature, key), 0)
 }
 
 // Marshal returns the tree as the content of a ratchet_tree extension

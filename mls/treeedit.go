@@ -52,7 +52,7 @@ func (e *treeEdit) walk(l LeafIndex, visit func(x nodeIndex, n *treeNode)) (leaf
 }
 
 func (e *treeEdit) log(kind byte, key []byte, delta int) {
-	e.moved = append(e.moved, keyChange{e.s.keyID(kind, key), delta})
+	e.moved = append(e.moved, keyChange{newKeyID(kind, key), delta})
 }
 
 func (e *treeEdit) logLeaf(l *LeafNode, delta int) {
@@ -68,13 +68,13 @@ func (e *treeEdit) blankParent(n *treeNode) {
 	}
 }
 
-// kept returns a leaf that carries its encoding.
+// kept returns a copy of a leaf that carries its encoding. The caller's may be
+// a part of a message that goes away, or be written to.
 func kept(l *LeafNode) *LeafNode {
-	if l.raw != nil {
-		return l
-	}
 	c := *l
-	c.raw = l.Marshal()
+	if c.raw == nil {
+		c.raw = l.Marshal()
+	}
 	return &c
 }
 
@@ -188,6 +188,7 @@ func (e *treeEdit) tree() (*RatchetTree, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.keys, e.moved = keys, nil
 	e.settleNode(e.root, rootIndex(e.width))
 	return &RatchetTree{s: e.s, root: e.root, width: e.width, keys: keys}, nil
 }
@@ -221,8 +222,10 @@ func (e *treeEdit) settleNode(n *treeNode, x nodeIndex) {
 
 // summarise returns the summary of one leaf.
 func (e *treeEdit) summarise(l *LeafNode) *summary {
-	if s := newSummary(l); !s.equal(e.last) {
-		e.last = s
+	if !e.last.fits(l) {
+		if s := newSummary(l); !s.equal(e.last) {
+			e.last = s
+		}
 	}
 	return e.last
 }

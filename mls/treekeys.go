@@ -2,6 +2,7 @@ package mls
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 )
@@ -20,10 +21,10 @@ const (
 // yields no more than a key that the colliding party cannot use itself.
 type keyID [16]byte
 
-func (s *suite) keyID(kind byte, key []byte) (id keyID) {
-	b := append(append(make([]byte, 0, 133), kind), key...)
-	copy(id[:], s.sum(b))
-	return id
+func newKeyID(kind byte, key []byte) keyID {
+	var b [134]byte // room for a P-521 key without an allocation
+	h := sha256.Sum256(append(append(b[:0], kind), key...))
+	return keyID(h[:16])
 }
 
 func (id keyID) nibble(depth int) int {
@@ -152,6 +153,12 @@ func buildKeys(ids []keyID, depth int) *keyNode {
 // diffKeys logs what has to change in the index of tree b to make it that of
 // tree a. Shared subtrees cost nothing.
 func (e *treeEdit) diffKeys(a *treeNode, ax nodeIndex, b *treeNode, bx nodeIndex) {
+	if a != nil && a.void() {
+		a = nil // loaded blank subtrees are not shared
+	}
+	if b != nil && b.void() {
+		b = nil
+	}
 	switch {
 	case a == b:
 	case a == nil || b != nil && bx.level() > ax.level():
@@ -192,6 +199,13 @@ type summary struct {
 	proposals   []ProposalType   // that all support, sorted
 	credentials []CredentialType // that all support, sorted
 	inUse       []CredentialType // of any, sorted
+}
+
+// fits reports whether s is the summary of a leaf, without making one.
+func (s *summary) fits(l *LeafNode) bool {
+	c := &l.Capabilities
+	return s != nil && slices.Equal(s.extensions, c.Extensions) && slices.Equal(s.proposals, c.Proposals) &&
+		slices.Equal(s.credentials, c.Credentials) && len(s.inUse) == 1 && s.inUse[0] == l.Credential.Type
 }
 
 func newSummary(l *LeafNode) *summary {
