@@ -34,7 +34,7 @@ func fill(t *testing.T) (dir string, n int) {
 	return dir, n
 }
 
-// clone copies the directory from to a new one. Runs of zeros stay holes.
+// clone copies the directory from to a new one.
 func clone(t *testing.T, from string) string {
 	t.Helper()
 	to := home(t)
@@ -204,7 +204,7 @@ func TestFlippedBit(t *testing.T) {
 		max int
 	}{{closed, n, n}, {killed, acked, acked + 1}} {
 		for _, name := range files(t, c.dir) {
-			if name == "reserve" {
+			if name == "reserve" || name == "lock" {
 				continue
 			}
 			content, err := os.ReadFile(filepath.Join(c.dir, name))
@@ -212,7 +212,7 @@ func TestFlippedBit(t *testing.T) {
 				t.Fatal(err)
 			}
 			used := len(bytes.TrimRight(content, "\x00")) // logs are sparse
-			for range 3 {
+			for range 2 {
 				if used == 0 {
 					break
 				}
