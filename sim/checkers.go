@@ -20,6 +20,7 @@ var checkers = []struct {
 	{"order", checkOrder},
 	{"log", checkLogs},
 	{"frames", checkFrames},
+	{"disk", checkDisks},
 	{"verdict", checkVerdicts},
 	{"keys", checkKeys},
 	{"bounds", checkBounds},
@@ -191,6 +192,17 @@ func checkFrames(e *evidence, a agreement) []string {
 		}
 	}
 	return nil
+}
+
+// checkDisks: a device that restarted now would be where it is.
+func checkDisks(e *evidence, _ agreement) []string {
+	var out []string
+	for _, w := range e.witnesses {
+		if w.disk != "" {
+			out = append(out, w.name+" loaded anew has "+w.disk)
+		}
+	}
+	return out
 }
 
 // checkVerdicts: in a world without liars no frame is wrong, unopenable or on

@@ -188,6 +188,41 @@ func (d *device) log() ([]group.Event, error) {
 	return out, nil
 }
 
+// reloaded loads the group from the disk once more and says how what comes out
+// differs from what the device has in memory. What is parked is in memory only.
+func (d *device) reloaded(log []group.LogEntry) string {
+	again, err := node.NewDriver(context.Background(), node.DriverConfig{
+		Identity: d.id, Group: group.Sim(), Store: &Store{records: d.store.records}, Network: &port{d}, Sink: (*sink)(d), Timing: timing(),
+	})
+	if err != nil {
+		return err.Error()
+	}
+	was, _ := d.status()
+	is, err := again.Status(d.world.gid)
+	if err != nil {
+		return err.Error()
+	}
+	was.Parked, is.Parked = 0, 0
+	if a, b := fmt.Sprintf("%+v", was), fmt.Sprintf("%+v", is); a != b {
+		return fmt.Sprintf("status %s, was %s", b, a)
+	}
+	entries, err := again.Log(d.world.gid)
+	if err != nil || len(entries) != len(log) {
+		return fmt.Sprintf("a log of %d frames (%v), was %d", len(entries), err, len(log))
+	}
+	for i := range log {
+		if a, b := fmt.Sprintf("%+v", log[i]), fmt.Sprintf("%+v", entries[i]); a != b {
+			return fmt.Sprintf("frame %s, was %s", b, a)
+		}
+	}
+	va, errA := d.driver.View(d.world.gid)
+	vb, errB := again.View(d.world.gid)
+	if a, b := fmt.Sprintf("%+v", va), fmt.Sprintf("%+v", vb); errA != nil || errB != nil || a != b {
+		return fmt.Sprintf("view %s, was %s", b, a)
+	}
+	return ""
+}
+
 // crash ends the device's life. It restarts some seconds later.
 func (w *world) crash(d *device, how string) {
 	w.history.line(w.now, d.name, "crash "+how)

@@ -29,6 +29,7 @@ type witness struct {
 	shown  []group.Event // what its user was told
 	frames []string      // CIDs of the frames that it opened, in canonical order
 	wrong  []string      // verdicts that no honest frame deserves
+	disk   string        // how its disk, loaded anew, differs from its memory; empty if it does not
 }
 
 func (r *run) evidence() *evidence {
@@ -54,6 +55,7 @@ func (r *run) evidence() *evidence {
 			for _, x := range entries {
 				w.frames = append(w.frames, x.CID)
 			}
+			w.disk = d.reloaded(entries)
 		}
 		e.witnesses = append(e.witnesses, w)
 	}
