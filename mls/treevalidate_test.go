@@ -267,3 +267,38 @@ func TestTreeRecords(t *testing.T) {
 		t.Errorf("unknown suite: %v", err)
 	}
 }
+
+// TestUnmergedLeaves: Section 7.9.2 binds the unmerged leaves of a parent to
+// the resolution of its child, although no hash covers that side.
+func TestUnmergedLeaves(t *testing.T) {
+	c := newCrowd(t, 7)
+	c.commit(4, nil)
+	e := c.tree.edit()
+	c.add(e, 1) // leaf 7: unmerged at node 11 and at the root, node 7
+	c.settle(e)
+	if err := c.tree.validate([]byte(crowdID), Env{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []nodeIndex{7, 11} {
+		if got := c.tree.node(x).parent.unmerged; len(got) != 1 || got[0] != 7 {
+			t.Fatalf("unmerged leaves of node %d: %v", x, got)
+		}
+		for _, unmerged := range [][]LeafIndex{nil, {5}, {6, 7}} {
+			flat := flatten(c.tree)
+			flat[x].parent.unmerged = unmerged
+			tree, err := assemble(c.s, flat)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := tree.validate([]byte(crowdID), Env{}); !errors.Is(err, ErrTree) {
+				t.Errorf("unmerged leaves %v of node %d: %v", unmerged, x, err)
+			}
+		}
+	}
+	// A blank one would be a hole in resolutions, so it does not even parse.
+	flat := flatten(c.tree)
+	flat[14].leaf = nil
+	if _, err := assemble(c.s, append(flat[:14], flat[14])); !errors.Is(err, ErrTree) {
+		t.Errorf("a blank unmerged leaf: %v", err)
+	}
+}
