@@ -248,7 +248,7 @@ func (p *play) curtain(context.Context) error {
 	p.story.table(rows)
 	for _, r := range rows {
 		if r.State == "removed" {
-			p.story.say(r.Name, "was removed: it stands at the last epoch that it could open; nothing said by those who removed it reached it")
+			p.story.say(r.Name, "was removed: it stands at the last epoch that it could open")
 		}
 	}
 	p.story.sums()
