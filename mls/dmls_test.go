@@ -181,6 +181,10 @@ func TestNotCanonical(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	// 85 bytes of content go into a bucket of 88.
+	if _, err := b.stage(b.e, forge(t, insider.e, a.say("0123456789abcdefgh"), forgery{dirty: true})); !errors.Is(err, ErrMalformed) {
+		t.Errorf("padding of ones: %v", err)
+	}
 	plain := &AuthenticatedContent{Content: FramedContent{ContentType: ContentTypeApplication, Data: []byte("text")}}
 	if n := len(plain.unpadded()); padme(n) < n {
 		t.Error("padding shrinks")

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -330,7 +331,7 @@ func TestJoinRefuses(t *testing.T) {
 	if _, _, err := Join(welcome, tree, other, JoinOptions{KeySchedule: DMLS}, joiner.env); !errors.Is(err, ErrWelcome) {
 		t.Errorf("another KeyPackage: %v", err)
 	}
-	if _, _, err := Join(welcome, a.e.Tree().Marshal(), b, JoinOptions{KeySchedule: DMLS}, joiner.env); !errors.Is(err, ErrWelcome) {
+	if _, _, err := Join(welcome, a.e.Tree().Marshal(), b, JoinOptions{KeySchedule: DMLS}, joiner.env); !errors.Is(err, ErrWelcome) || !strings.Contains(err.Error(), "tree hash") {
 		t.Errorf("another tree: %v", err)
 	}
 	if _, _, err := Join(welcome, tree, b, JoinOptions{KeySchedule: DMLS, Signer: a.signer}, joiner.env); !errors.Is(err, ErrConfig) {

@@ -12,6 +12,7 @@ type forgery struct {
 	change  func(*AuthenticatedContent)
 	guard   *[4]byte // nil: as the schedule wants it
 	padding int      // bytes beyond the bucket
+	dirty   bool     // the last byte is not zero
 	at      *uint32  // another generation
 }
 
@@ -52,14 +53,16 @@ func forge(t testing.TB, insider *Epoch, msg []byte, f forgery) []byte {
 			t.Fatal(err)
 		}
 	}
-	if d.guard, err = fr.reuseGuard(a, nil); err != nil {
-		t.Fatal(err)
-	}
 	if f.guard != nil {
 		d.guard = *f.guard
+	} else if d.guard, err = fr.reuseGuard(a, nil); err != nil {
+		t.Fatal(err)
 	}
 	plain := a.unpadded()
 	plain = append(plain, make([]byte, padme(len(plain))-len(plain)+f.padding)...)
+	if f.dirty {
+		plain[len(plain)-1] |= 1
+	}
 	out := &PrivateMessage{GroupID: m.GroupID, Epoch: m.Epoch, ContentType: m.ContentType, AuthenticatedData: a.Content.AuthenticatedData}
 	if out.Ciphertext, err = insider.suite.aeadSeal(k.key, guarded(k.nonce, d.guard), out.contentAAD(), plain); err != nil {
 		t.Fatal(err)

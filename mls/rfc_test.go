@@ -123,3 +123,47 @@ func TestRFCPublicCommitsAndPSK(t *testing.T) {
 		t.Errorf("membership tag: %v", err)
 	}
 }
+
+// Section 12.4: a Remove needs a path, so does a commit of nothing.
+func TestRFCPathRequired(t *testing.T) {
+	all := newGroup(t, RFC9420, 3, 44, false)
+	a, b := all[0], all[1]
+	honest, _ := a.commit(a.e, CommitRequest{})
+	for _, list := range [][]ProposalOrRef{nil, {{Proposal: &Remove{Removed: 2}}}, {{Proposal: &GroupContextExtensions{}}}} {
+		bad := forge(t, all[2].e, honest.Message, forgery{guard: &[4]byte{}, resign: a.signer, change: func(x *AuthenticatedContent) {
+			x.Content.Commit = &Commit{Proposals: list}
+		}})
+		if _, err := b.stage(b.e, bad); !errors.Is(err, ErrProposals) {
+			t.Errorf("%v without a path: %v", list, err)
+		}
+	}
+}
+
+// Gaps add up: only the window's last keys are kept.
+func TestSkippedKeysAreBounded(t *testing.T) {
+	s, err := suiteByID(testSuite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &ratchet{secret: make([]byte, 32)}
+	w := Window{Skipped: 2, Forward: 10}
+	for _, g := range []uint32{0, 3, 6} {
+		if _, err := r.take(s, g, w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(r.skipped) != 2 || r.skipped[0].generation != 4 {
+		t.Errorf("%d keys kept", len(r.skipped))
+	}
+	if _, err := r.take(s, 1, w); !errors.Is(err, ErrSpent) {
+		t.Errorf("a key beyond the window: %v", err)
+	}
+	for _, g := range []uint32{18, 1<<32 - 1} {
+		if _, err := r.take(s, g, w); !errors.Is(err, ErrGeneration) {
+			t.Errorf("generation %d: %v", g, err)
+		}
+	}
+	if _, err := r.take(s, 17, w); err != nil {
+		t.Error(err)
+	}
+}
