@@ -22,6 +22,15 @@ type appData struct {
 	Body []byte
 }
 
+// messageID returns the id of a text, zero for everything else: only texts are
+// delivered, once for each id.
+func (a appData) messageID() [16]byte {
+	if a.Kind == appText {
+		return a.ID
+	}
+	return [16]byte{}
+}
+
 func (a appData) marshal() []byte {
 	w := buffer{b: append(make([]byte, 0, 21+len(a.Body)), a.ID[:]...)}
 	w.u8(uint8(a.Kind))

@@ -139,7 +139,7 @@ func short(id dag.ID) string {
 func (s *step) watchRemoval() {
 	var by *commit
 	for _, c := range s.exits {
-		if s.epochs[s.head] != nil && s.stillThere(c) {
+		if s.epochs[s.head] != nil && (s.stillThere(c) || s.deserted()) {
 			by = c
 			break
 		}
@@ -171,12 +171,42 @@ func (s *step) stillThere(c *commit) bool {
 			return true
 		}
 		host := s.commits[addedBy(author)]
-		if host == nil || s.graph.IsAncestor(host.ID, s.head) {
+		if host == nil || s.onChain(host) {
 			return false
 		}
 		author = host.Author
 	}
 	return false
+}
+
+// deserted reports whether more than half of the other members of our head
+// went on where we cannot read: their chains continue in frames that only
+// settled here. After a mutual removal this is all that the removed one sees of
+// the choice. Links of unread frames are unproven, so this alone removes
+// nobody; it decides only whether a commit that does remove us was followed,
+// and frames that open here take it back.
+func (g *Group) deserted() bool {
+	gone, others := 0, 0
+	for _, m := range g.epochs[g.head].leaves.all() {
+		if m == g.self {
+			continue
+		}
+		others++
+		if _, _, seq, ok := g.graph.Standing(m); g.unreadUpTo[m] > 0 && (!ok || g.unreadUpTo[m] > seq) {
+			gone++
+		}
+	}
+	return 2*gone > others
+}
+
+// onChain reports whether a commit is at or above the head, erased epochs
+// included.
+func (g *Group) onChain(c *commit) bool {
+	at := g.commits[g.head]
+	for at != nil && at.Number > c.Number {
+		at = g.commits[at.Parent]
+	}
+	return at == nil || at == c
 }
 
 func containsMember(list []dag.Member, m dag.Member) bool {

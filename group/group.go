@@ -75,15 +75,18 @@ type Group struct {
 	names     map[string]string
 	base      []tableRow // members at the graph's base, with their chains
 
-	frames   map[cid.Cid]*meta
-	held     map[cid.Cid]struct{} // tips of what is held
-	open     map[cid.Cid]struct{} // tips of what was opened
-	holes    map[cid.Cid]uint64   // linked to by opened frames but not settled: the largest epoch of these
-	unsent   map[cid.Cid]struct{}
-	nodes    map[string]int // tree records by hash, with the number of their users
-	messages map[string]struct{}
-	pending  []*message
-	forks    map[dag.ID]string // forks announced, with the child chosen
+	frames map[cid.Cid]*meta
+	held   map[cid.Cid]struct{} // tips of what is held
+	open   map[cid.Cid]struct{} // tips of what was opened
+	// unreadUpTo is the largest seq of frames that only settled, by the member
+	// whose chain they continue.
+	unreadUpTo map[dag.Member]uint64
+	holes      map[cid.Cid]uint64 // linked to by opened frames but not settled: the largest epoch of these
+	unsent     map[cid.Cid]struct{}
+	nodes      map[string]int // tree records by hash, with the number of their users
+	messages   map[string]struct{}
+	pending    []*message
+	forks      map[dag.ID]string // forks announced, with the child chosen
 
 	waiting    map[cid.Cid]*parked
 	waiters    map[cid.Cid][]cid.Cid
@@ -132,7 +135,7 @@ func newGroup(c Config, id Identity) *Group {
 		cfg: c, id: id, state: member,
 		epochs: map[dag.ID]*epoch{}, commits: map[dag.ID]*commit{}, names: map[string]string{}, unsettled: map[dag.ID]struct{}{},
 		frames: map[cid.Cid]*meta{}, held: map[cid.Cid]struct{}{}, open: map[cid.Cid]struct{}{},
-		holes: map[cid.Cid]uint64{}, unsent: map[cid.Cid]struct{}{}, nodes: map[string]int{}, messages: map[string]struct{}{},
+		unreadUpTo: map[dag.Member]uint64{}, holes: map[cid.Cid]uint64{}, unsent: map[cid.Cid]struct{}{}, nodes: map[string]int{}, messages: map[string]struct{}{},
 		forks: map[dag.ID]string{}, waiting: map[cid.Cid]*parked{}, waiters: map[cid.Cid][]cid.Cid{},
 		peerParked: map[string]int{}, rejected: map[cid.Cid]error{},
 		offers: map[string]*offer{}, answered: map[string][]byte{}, due: newDue(),

@@ -343,7 +343,7 @@ func (l *loader) derive() {
 	l.seed()
 	l.relink()
 	for _, m := range l.frames {
-		if m.Author != "" && m.Type == typeApplication && m.Status == opened {
+		if m.Author != "" && m.Message != [16]byte{} && m.Status == opened {
 			l.messages[keyOf(m.Author)+string(m.Message[:])] = struct{}{}
 		}
 	}

@@ -319,7 +319,7 @@ func (s *step) takeApplication(a arrival, e *epoch, o *mls.Opened) (Result, erro
 	if err := s.apply(e, o.Delta); err != nil {
 		return Result{}, err
 	}
-	s.settleOpened(a, author, nil, data.ID)
+	s.settleOpened(a, author, nil, data.messageID())
 	if !e.old {
 		if err := s.standAt(a.cid, author, a.header); err != nil {
 			return Result{}, err

@@ -76,7 +76,7 @@ func (s *step) sendApplication(d appData) (arrival, error) {
 	if err != nil {
 		return arrival{}, err
 	}
-	s.settleOpened(a, s.self, nil, d.ID)
+	s.settleOpened(a, s.self, nil, d.messageID())
 	s.advance(a)
 	return a, s.standAt(a.cid, s.self, a.header)
 }

@@ -107,6 +107,9 @@ func (g *Group) link(c cid.Cid, m *meta) {
 	for _, p := range m.past() {
 		delete(g.held, p)
 	}
+	if m.Said != "" {
+		g.unreadUpTo[m.Said] = max(g.unreadUpTo[m.Said], m.Links.Seq)
+	}
 	if m.Status != opened {
 		return
 	}

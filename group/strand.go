@@ -315,6 +315,9 @@ func (g *Group) relink() {
 	for _, c := range all {
 		if m := g.frames[c]; m.Status != seeded {
 			g.held[c] = struct{}{}
+			if m.Said != "" {
+				g.unreadUpTo[m.Said] = max(g.unreadUpTo[m.Said], m.Links.Seq)
+			}
 			if m.Status == opened {
 				g.open[c] = struct{}{}
 			}
