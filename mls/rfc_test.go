@@ -167,3 +167,33 @@ func TestSkippedKeysAreBounded(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A kept ratchet gives every generation again, also across its marks and
+// through its record.
+func TestKeptRatchet(t *testing.T) {
+	s, err := suiteByID(testSuite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := Window{Forward: 5000}
+	r := &ratchet{secret: make([]byte, 32), marks: [][]byte{make([]byte, 32)}}
+	plain := &ratchet{secret: make([]byte, 32)}
+	keys := map[uint32]ratchetKey{}
+	for g := range uint32(2*markEvery + 3) {
+		if keys[g], err = plain.take(s, g, w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.take(s, 2*markEvery+2, w); err != nil {
+		t.Fatal(err)
+	}
+	if r, err = parseRatchet(s, r.record()); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range []uint32{0, 1, markEvery - 1, markEvery, markEvery + 1, 2*markEvery - 1, 2 * markEvery, 2*markEvery + 2} {
+		k, err := r.take(s, g, w)
+		if err != nil || !bytes.Equal(k.key, keys[g].key) || !bytes.Equal(k.nonce, keys[g].nonce) {
+			t.Errorf("generation %d: %v", g, err)
+		}
+	}
+}

@@ -56,16 +56,23 @@ type ratchetKey struct {
 
 func (k ratchetKey) wipe() { wipe(k.key, k.nonce) }
 
+// markEvery bounds the cost of an old generation of a ratchet that is kept. Any
+// member can make us derive one: the key is needed before anything is verified.
+const markEvery = 1024
+
 // ratchet is a hash ratchet (RFC 9420, section 9.1).
 type ratchet struct {
-	base    []byte // secret of generation 0, if all generations stay readable
-	at      uint32 // next generation
-	secret  []byte // of generation at
+	marks   [][]byte // secrets of generations 0, 1·markEvery, …, if all stay readable; else nil
+	at      uint32   // next generation
+	secret  []byte   // of generation at
 	skipped []ratchetKey
 }
 
 func (r *ratchet) clone() *ratchet {
-	c := &ratchet{base: bytes.Clone(r.base), at: r.at, secret: bytes.Clone(r.secret)}
+	c := &ratchet{at: r.at, secret: bytes.Clone(r.secret)}
+	for _, m := range r.marks {
+		c.marks = append(c.marks, bytes.Clone(m))
+	}
 	for _, k := range r.skipped {
 		c.skipped = append(c.skipped, ratchetKey{k.generation, bytes.Clone(k.key), bytes.Clone(k.nonce)})
 	}
@@ -73,7 +80,8 @@ func (r *ratchet) clone() *ratchet {
 }
 
 func (r *ratchet) wipe() {
-	wipe(r.base, r.secret)
+	wipe(r.marks...)
+	wipe(r.secret)
 	for _, k := range r.skipped {
 		k.wipe()
 	}
@@ -84,6 +92,15 @@ func (r *ratchet) wipe() {
 func (s *suite) ratchetKey(secret []byte, generation uint32) ratchetKey {
 	return ratchetKey{generation, s.deriveTreeSecret(secret, "key", generation, s.nk),
 		s.deriveTreeSecret(secret, "nonce", generation, s.nn)}
+}
+
+// step moves the ratchet by one generation.
+func (r *ratchet) step(s *suite) {
+	r.secret = s.ratchetStep(r.secret, r.at)
+	r.at++
+	if r.marks != nil && r.at%markEvery == 0 {
+		r.marks = append(r.marks, bytes.Clone(r.secret))
+	}
 }
 
 // ratchetStep gives the secret of the next generation and wipes this one.
@@ -101,11 +118,11 @@ func (r *ratchet) take(s *suite, generation uint32, w Window) (ratchetKey, error
 	if generation-r.at > w.Forward || generation == 1<<32-1 {
 		return ratchetKey{}, fmt.Errorf("%w: %d, next is %d", ErrGeneration, generation, r.at)
 	}
-	for ; r.at < generation; r.at++ {
-		if r.base == nil && generation-r.at <= w.Skipped {
+	for r.at < generation {
+		if r.marks == nil && generation-r.at <= w.Skipped {
 			r.skipped = append(r.skipped, s.ratchetKey(r.secret, r.at))
 		}
-		r.secret = s.ratchetStep(r.secret, r.at)
+		r.step(s)
 	}
 	if over := len(r.skipped) - int(w.Skipped); over > 0 {
 		for _, k := range r.skipped[:over] {
@@ -114,16 +131,15 @@ func (r *ratchet) take(s *suite, generation uint32, w Window) (ratchetKey, error
 		r.skipped = slices.Delete(r.skipped, 0, over)
 	}
 	k := s.ratchetKey(r.secret, generation)
-	r.secret = s.ratchetStep(r.secret, generation)
-	r.at++
+	r.step(s)
 	return k, nil
 }
 
 // takePast gives the key of a generation that the ratchet has passed.
 func (r *ratchet) takePast(s *suite, generation uint32) (ratchetKey, error) {
-	if r.base != nil {
-		secret := bytes.Clone(r.base)
-		for g := uint32(0); g < generation; g++ {
+	if r.marks != nil {
+		secret := bytes.Clone(r.marks[generation/markEvery])
+		for g := generation / markEvery * markEvery; g < generation; g++ {
 			secret = s.ratchetStep(secret, g)
 		}
 		defer clear(secret)
@@ -141,7 +157,11 @@ func (r *ratchet) takePast(s *suite, generation uint32) (ratchetKey, error) {
 // record encodes a ratchet for the store.
 func (r *ratchet) record() []byte {
 	w := &writer{}
-	w.vec(r.base)
+	w.vector(func(w *writer) {
+		for _, m := range r.marks {
+			w.vec(m)
+		}
+	})
 	w.u32(r.at)
 	w.vec(r.secret)
 	w.vector(func(w *writer) {
@@ -156,16 +176,18 @@ func (r *ratchet) record() []byte {
 
 func parseRatchet(s *suite, b []byte) (*ratchet, error) {
 	rd := newReader(b)
-	r := &ratchet{base: rd.vec(), at: rd.u32(), secret: rd.vec()}
+	r := &ratchet{marks: readList(rd, (*reader).vec), at: rd.u32(), secret: rd.vec()}
 	r.skipped = readList(rd, func(rd *reader) ratchetKey { return ratchetKey{rd.u32(), rd.vec(), rd.vec()} })
 	if err := rd.done(); err != nil {
 		return nil, err
 	}
-	if len(r.base) == 0 {
-		r.base = nil
+	if r.marks != nil && len(r.marks) != int(r.at/markEvery)+1 {
+		return nil, fmt.Errorf("%w: %d marks at generation %d", ErrMalformed, len(r.marks), r.at)
 	}
-	if len(r.secret) != s.nh || r.base != nil && len(r.base) != s.nh {
-		return nil, fmt.Errorf("%w: ratchet secret of %d bytes", ErrRecords, len(r.secret))
+	for _, secret := range append(slices.Clone(r.marks), r.secret) {
+		if len(secret) != s.nh {
+			return nil, fmt.Errorf("%w: ratchet secret of %d bytes", ErrMalformed, len(secret))
+		}
 	}
 	return r, nil
 }
@@ -270,7 +292,7 @@ func (t *secretTree) expand(leaf LeafIndex, c *treeChange) error {
 		}
 		r := &ratchet{secret: t.suite.deriveSecret(secret, label)}
 		if t.keeps(id) {
-			r.base = bytes.Clone(r.secret)
+			r.marks = [][]byte{bytes.Clone(r.secret)}
 		}
 		c.ratchets[id] = r
 	}
