@@ -243,8 +243,10 @@ func (t *RatchetTree) applyPath(sender LeafIndex, p *UpdatePath, groupID []byte,
 	if err := t.s.verifyLeaf(leaf, LeafNodeSourceCommit, groupID, sender); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPath, err)
 	}
-	if bytes.Equal(leaf.EncryptionKey, old.EncryptionKey) && !bytes.Equal(leaf.raw, old.raw) {
-		return nil, fmt.Errorf("%w: leaf %d keeps its encryption key", ErrPath, sender)
+	// Section 12.4.2: no public key of the path may be in the tree before. The
+	// leaf of an external commit is there because it was added.
+	if t.hasEncryptionKey(leaf.EncryptionKey) && !bytes.Equal(leaf.raw, old.raw) {
+		return nil, fmt.Errorf("%w: the encryption key of leaf %d is not new", ErrPath, sender)
 	}
 	steps := t.filteredDirectPath(sender)
 	if err := t.checkPathShape(steps, p, added); err != nil {

@@ -273,6 +273,15 @@ func TestApplyPathRefuses(t *testing.T) {
 		"another member's key": func(c *crowd, p *UpdatePath) {
 			c.resign(p, LeafNodeSourceCommit, c.tree.Leaf(3).EncryptionKey)
 		},
+		"an old parent's key": func(c *crowd, p *UpdatePath) {
+			top := len(p.Nodes) - 1
+			p.Nodes[top].EncryptionKey = c.tree.root.key()
+			_, p.LeafNode.ParentHash = c.tree.pathParents(c.tree.filteredDirectPath(0), p.Nodes)
+			c.resign(p, LeafNodeSourceCommit, p.LeafNode.EncryptionKey)
+		},
+		"an old parent's key in the leaf": func(c *crowd, p *UpdatePath) {
+			c.resign(p, LeafNodeSourceCommit, c.tree.root.key())
+		},
 		"another signature": func(_ *crowd, p *UpdatePath) {
 			p.LeafNode.Signature = bytes.Clone(p.LeafNode.Signature)
 			p.LeafNode.Signature[5] ^= 1
