@@ -148,8 +148,17 @@ func (g *Group) isSettled(c cid.Cid) bool {
 	return ok || idOf(c) == g.root
 }
 
-// Tips returns the tips of the frames held here, sorted: what sync compares.
-func (g *Group) Tips() []cid.Cid { return sorted(g.held) }
+// Tips returns the tips of the frames held here, sorted: what sync compares. A
+// joiner names its base, too, although it does not hold that block: what came
+// before is nothing that it could open, and need not be sent to it.
+func (g *Group) Tips() []cid.Cid {
+	tips := sorted(g.held)
+	if !g.Has(cidOf(g.root)) && g.inviter != "" {
+		tips = append(tips, cidOf(g.root))
+		slices.SortFunc(tips, compareCID)
+	}
+	return tips
+}
 
 // Has reports whether the block of a frame is held and settled here.
 func (g *Group) Has(c cid.Cid) bool {
