@@ -418,3 +418,49 @@ func TestStaleDelta(t *testing.T) {
 	}
 	sameRecords(t, "after stale deltas", a.e, before)
 }
+
+// Damaged records are an error or an epoch that opens less, never a panic; a
+// missing one is an error.
+func TestDamagedRecords(t *testing.T) {
+	all := newGroup(t, DMLS, 3, 7, false)
+	a, b := all[0], all[1]
+	b.hear(a.say("x"), "x")
+	first, _ := a.commit(a.e, CommitRequest{})
+	b.open(b.e, first.Message)
+	c, _ := a.commit(a.e, CommitRequest{})
+	m, err := ParsePrivateMessage(c.Message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := snapshot(b.e)
+	load := func(records map[string][]byte) error {
+		e, err := LoadEpoch(records, NewTreeLoader(testSuite, func(h []byte) ([]byte, error) { return b.nodes[string(h)], nil }))
+		if err != nil {
+			return err
+		}
+		if out, err := e.Open(m, OpenOptions{}); err == nil {
+			return e.Apply(out.Delta)
+		}
+		return nil
+	}
+	if err := load(good); err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range good {
+		for i := 0; i < len(value); i += 1 + len(value)/64 {
+			bad := maps.Clone(good)
+			bad[key] = bytes.Clone(value)
+			bad[key][i] ^= 0x41
+			_ = load(bad) // must not panic
+			bad[key] = value[:i]
+			_ = load(bad)
+		}
+	}
+	for _, key := range []string{keyContext, keySecrets, keyPrivs} {
+		bad := maps.Clone(good)
+		delete(bad, key)
+		if err := load(bad); !errors.Is(err, ErrRecords) {
+			t.Errorf("without %s: %v", key, err)
+		}
+	}
+}

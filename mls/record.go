@@ -235,8 +235,11 @@ func LoadEpoch(records map[string][]byte, loader *TreeLoader) (*Epoch, error) {
 			*s = nil
 		}
 	}
-	if err := r.done(); err != nil || len(e.secrets.senderData) != e.suite.nh {
-		return nil, fmt.Errorf("%w: %s: %v", ErrRecords, keySecrets, err)
+	if err := r.done(); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrRecords, keySecrets, err)
+	}
+	if n := len(e.secrets.senderData); n != e.suite.nh {
+		return nil, fmt.Errorf("%w: %s: sender_data_secret of %d bytes", ErrRecords, keySecrets, n)
 	}
 	if x := records[keyExporter]; x != nil {
 		e.secrets.exporter = bytes.Clone(x)
@@ -245,11 +248,20 @@ func LoadEpoch(records map[string][]byte, loader *TreeLoader) (*Epoch, error) {
 	for !r.empty() {
 		node := r.u32()
 		e.privs[node] = r.vec()
+		if n := e.tree.node(nodeIndex(node)); n == nil || n.blank() {
+			r.failf("private key of node %d, which is blank", node)
+		}
 	}
 	if err := r.done(); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrRecords, keyPrivs, err)
 	}
-	return e, e.loadParts(records)
+	if e.privs[uint32(e.self.node())] == nil {
+		return nil, fmt.Errorf("%w: %s: the own leaf's key is missing", ErrRecords, keyPrivs)
+	}
+	if err := e.loadParts(records); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 func loadContext(b []byte) (*Epoch, error) {
