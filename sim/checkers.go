@@ -83,9 +83,9 @@ func (w *witness) read() map[string]int {
 }
 
 // checkDelivery: each acknowledged message is read once by each member of the
-// epoch it was sent in that is still a member, and never twice by anybody. What
-// somebody who is not on the head said after the heal was said to a group that
-// had gone.
+// epoch it was sent in that is still a member, and never twice by anybody. Once
+// the group is cut, this is owed to authors who stay members only: nobody waits
+// for what others said elsewhere before he forgets how to open it.
 func checkDelivery(e *evidence, a agreement) []string {
 	var out []string
 	for _, w := range e.witnesses {
@@ -97,7 +97,7 @@ func checkDelivery(e *evidence, a agreement) []string {
 		}
 		var lost []string
 		for _, s := range e.said {
-			if a.members[w.id] && s.readers[w.id] && got[s.text] == 0 && (a.members[s.by] || !s.late) {
+			if a.members[w.id] && s.readers[w.id] && got[s.text] == 0 && (a.members[s.by] || s.early) {
 				lost = append(lost, s.text)
 			}
 		}
@@ -170,28 +170,45 @@ func checkLogs(e *evidence, _ agreement) []string {
 	return out
 }
 
-// checkFrames: founders whom nobody removed end with the same frames in the
-// same order.
+// checkFrames: founders whom nobody removed end with the same frames of those
+// who are on the head, and in the same order. They share no frames from before
+// the last of them joined.
 func checkFrames(e *evidence, a agreement) []string {
 	if a.problem != "" {
 		return nil // told already
 	}
 	var first *witness
+	var want []string
 	for i := range e.witnesses {
 		w := &e.witnesses[i]
 		if w.inviter != "" || slices.ContainsFunc(e.deeds, func(d deed) bool { return d.remove && d.of == w.id }) {
 			continue
 		}
+		got := e.shared(w, a)
 		if first == nil {
-			first = w
+			first, want = w, got
 		}
-		// A founder has no frames from before it joined.
-		n := min(len(first.frames), len(w.frames), e.scenario.Messages)
-		if !slices.Equal(first.frames[len(first.frames)-n:], w.frames[len(w.frames)-n:]) {
-			return []string{fmt.Sprintf("%s (%d frames) and %s (%d frames) do not have the same log", first.name, len(first.frames), w.name, len(w.frames))}
+		if len(w.frames) != len(first.frames) {
+			slices.Sort(got)
+			want = slices.Sorted(slices.Values(want)) // without the others' frames the order need not be the same
+		}
+		if !slices.Equal(want, got) {
+			return []string{fmt.Sprintf("%s and %s do not have the same frames in the same order (%d and %d of %d and %d)",
+				first.name, w.name, len(want), len(got), len(first.frames), len(w.frames))}
 		}
 	}
 	return nil
+}
+
+// shared lists the frames that all founders on the head must have.
+func (e *evidence) shared(w *witness, a agreement) []string {
+	var out []string
+	for _, f := range w.frames {
+		if a.members[f.From] && f.Epoch >= uint64(e.scenario.Members)-1 {
+			out = append(out, f.CID)
+		}
+	}
+	return out
 }
 
 // checkDisks: a device that restarted now would be where it is.

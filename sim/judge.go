@@ -25,11 +25,11 @@ type evidence struct {
 // witness is a device that got into the group.
 type witness struct {
 	standing
-	log    []group.Event // its event log, from its disk
-	shown  []group.Event // what its user was told
-	frames []string      // CIDs of the frames that it opened, in canonical order
-	wrong  []string      // verdicts that no honest frame deserves
-	disk   string        // how its disk, loaded anew, differs from its memory; empty if it does not
+	log    []group.Event    // its event log, from its disk
+	shown  []group.Event    // what its user was told
+	frames []group.LogEntry // the frames that it opened, in canonical order
+	wrong  []string         // verdicts that no honest frame deserves
+	disk   string           // how its disk, loaded anew, differs from its memory; empty if it does not
 }
 
 func (r *run) evidence() *evidence {
@@ -48,14 +48,10 @@ func (r *run) evidence() *evidence {
 			e.err = fmt.Errorf("sim: event log of %s: %w", d.name, err)
 		}
 		if s.up {
-			entries, err := d.driver.Log(r.gid)
-			if err != nil && e.err == nil {
+			if w.frames, err = d.driver.Log(r.gid); err != nil && e.err == nil {
 				e.err = fmt.Errorf("sim: log of %s: %w", d.name, err)
 			}
-			for _, x := range entries {
-				w.frames = append(w.frames, x.CID)
-			}
-			w.disk = d.reloaded(entries)
+			w.disk = d.reloaded(w.frames)
 		}
 		e.witnesses = append(e.witnesses, w)
 	}

@@ -13,7 +13,7 @@ import (
 type saying struct {
 	text    string
 	by      string          // identity of the author
-	late    bool            // sent after the heal
+	early   bool            // sent before the cut
 	readers map[string]bool // identities in the epoch that it was sent in
 }
 
@@ -83,7 +83,7 @@ func (r *run) sayBy(d *device, text string) bool {
 		return false
 	}
 	st, _ := d.status()
-	s := &saying{text: text, by: d.key(), late: !r.healed.IsZero(), readers: map[string]bool{}}
+	s := &saying{text: text, by: d.key(), early: !r.apart && r.healed.IsZero(), readers: map[string]bool{}}
 	for _, m := range st.Members {
 		s.readers[m.ID] = true
 	}
