@@ -94,8 +94,8 @@ func (s *Scenario) Knobs() []Knob {
 	}
 }
 
-// text is the value as a flag takes it.
-func (k Knob) text() string {
+// String is the value as a flag takes it.
+func (k Knob) String() string {
 	switch v := k.Value.(type) {
 	case *int:
 		return fmt.Sprint(*v)
@@ -112,8 +112,8 @@ func (s Scenario) Args() []string {
 	usual := Default(s.Seed)
 	args := []string{"--seed", fmt.Sprint(s.Seed)}
 	for i, k := range s.Knobs() {
-		if k.Name == "members" || k.text() != usual.Knobs()[i].text() {
-			args = append(args, "--"+k.Name, k.text())
+		if k.Name == "members" || k.String() != usual.Knobs()[i].String() {
+			args = append(args, "--"+k.Name, k.String())
 		}
 	}
 	return args

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dmlsd/dmls/sim"
+)
+
+// smallSim is a quick run: a calm network and little to do.
+const smallSim = "--members 4 --spare 0 --crashes 0 --messages 20 --commits 2 --before 2s --apart 8s"
+
+func TestSimRun(t *testing.T) {
+	t.Parallel()
+	s := shell{t: t, home: filepath.Join(t.TempDir(), "none")} // needs no home
+	file := filepath.Join(t.TempDir(), "history.txt")
+	run := func(args string) (int, string, string) {
+		return s.run(append([]string{"sim", "run"}, strings.Fields(args)...)...)
+	}
+	code, out, talk := run("--seed 3 " + smallSim + " --history " + file)
+	if code != 0 || !strings.Contains(out, "converged   1\n") || !strings.Contains(out, "violations  0\n") || talk != "" {
+		t.Fatalf("exit code %d, %q, %q", code, out, talk)
+	}
+	first, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, out, talk = run("--seeds 3..5 --parallel 2 " + smallSim + " --json --history " + file)
+	if code != 0 || !strings.Contains(talk, "3 of 3 runs: 3 converged, 0 vacuous, 0 with violations\n") {
+		t.Fatalf("exit code %d, %q", code, talk)
+	}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	last := lines[len(lines)-1]
+	if !strings.HasPrefix(last, `{"runs":3,"converged":3,"vacuous":0,"stranded":0,"forks":`) || !strings.Contains(last, `"messages":60,"violations":[]`) || !json.Valid([]byte(last)) {
+		t.Errorf("the last line is %s", last)
+	}
+	all, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.HasPrefix(all, first) || len(all) < 2*len(first) {
+		t.Errorf("a history of %d bytes for three seeds does not begin with the %d bytes of the first one alone", len(all), len(first))
+	}
+	if code, out, _ = run("--seed 3 --messages 3 " + strings.Replace(smallSim, "--messages 20 ", "", 1) + " --json"); code != 0 || !strings.Contains(out, `"converged":0,"vacuous":1`) {
+		t.Errorf("a vacuous run: %d, %q", code, out)
+	}
+}
+
+// A run that breaks a promise says which, what happened last and how to see it
+// again. One second is too little to converge in.
+func TestSimViolation(t *testing.T) {
+	t.Parallel()
+	s := shell{t: t, home: t.TempDir()}
+	code, out, talk := s.run(strings.Fields("sim run --seed 3 --after 1s --json " + smallSim)...)
+	if code != 1 || !strings.Contains(out, `"violations":["seed 3: convergence: `) {
+		t.Errorf("exit code %d, %q", code, out)
+	}
+	for _, want := range []string{
+		"seed 3\n  violation  convergence: ", "  |     ", " wire ",
+		"  replay     dmlsd sim run --seed 3 --members 4 --spare 0 --messages 20 --commits 2 --crashes 0 --before 2s --apart 8s --after 1s --history seed-3.txt\n",
+		"dmlsd: error: 1 of 1 runs broke a promise",
+	} {
+		if !strings.Contains(talk, want) {
+			t.Errorf("no %q in %s", want, talk)
+		}
+	}
+}
+
+func TestSimUsage(t *testing.T) {
+	t.Parallel()
+	s := shell{t: t, home: t.TempDir()}
+	for args, want := range map[string]string{
+		"--members 3":                "3 members",
+		"--loss 0.9":                 "loss 0.9",
+		"--seeds 5..1":               "A at most B",
+		"--seeds 5":                  "not A..B",
+		"--seeds a..b":               "not A..B",
+		"--seed 1 --seeds 1..2":      "seeds",
+		"--parallel 0":               "--parallel",
+		"--history /none/there/file": "cannot write the history",
+		"--apart long":               "apart",
+		"now":                        "unknown command",
+	} {
+		code, out, talk := s.run(append([]string{"sim", "run"}, strings.Fields(args)...)...)
+		if code == 0 || out != "" || !strings.Contains(talk, want) || !strings.HasPrefix(talk, "dmlsd: error: ") {
+			t.Errorf("%s: exit code %d, %q, %q, want %q", args, code, out, talk, want)
+		}
+	}
+}
+
+// The flags that Replay prints give the scenario again.
+func TestSimFlags(t *testing.T) {
+	want := sim.Default(9)
+	want.Loss, want.Members, want.Crashes, want.Apart = 0.125, 11, 4, want.Apart*2
+	a := &app{}
+	cmd := a.simRunCmd()
+	if err := cmd.ParseFlags(want.Args()); err != nil {
+		t.Fatal(err)
+	}
+	usual := sim.Default(9)
+	for i, k := range want.Knobs() {
+		value := cmd.Flags().Lookup(k.Name).Value.String()
+		changed := cmd.Flags().Changed(k.Name)
+		if k.String() != value || !changed && k.String() != usual.Knobs()[i].String() {
+			t.Errorf("--%s is %s, want %s", k.Name, value, k)
+		}
+	}
+}
