@@ -166,14 +166,16 @@ func (s *step) enter(w *welcomed) {
 // member that the table names.
 func (g *Group) seed() {
 	for _, r := range g.base {
-		if _, ok := g.frames[r.Prev]; ok {
-			continue
+		m := g.frames[r.Prev]
+		if m == nil {
+			m = &meta{Status: seeded}
+			g.frames[r.Prev] = m
 		}
-		m := &meta{Status: seeded}
-		if r.Next > 0 {
+		// The commit that added this device is the first link of our own chain
+		// and the last frame of our inviter's: whichever row comes first.
+		if m.Status == seeded && r.Next > 0 {
 			m.Author, m.Links.Seq = r.Member, r.Next-1
 		}
-		g.frames[r.Prev] = m
 	}
 }
 
