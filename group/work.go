@@ -348,11 +348,15 @@ func (s *step) wake() time.Time {
 		}
 		return first
 	}
-	at(s.due.ack)
-	at(s.due.workAt)
-	at(s.due.offer)
-	for _, t := range s.due.notice {
-		at(t)
+	switch s.state {
+	case member:
+		at(s.due.ack)
+		at(s.due.workAt)
+		for _, t := range s.due.notice {
+			at(t)
+		}
+	case stranded:
+		at(s.due.offer)
 	}
 	for _, m := range s.pending {
 		at(time.UnixMilli(m.Since).Add(s.cfg.DeliverWait))
