@@ -60,6 +60,13 @@ func (s *step) inOrder(m *message) bool {
 	return s.whole(m.cid)
 }
 
+// asksFor reports whether c is missing and may still come. What was linked to
+// only above the base never will, and holds nobody back.
+func (g *Group) asksFor(c cid.Cid) bool {
+	epoch, hole := g.holes[c]
+	return hole && epoch >= g.floor
+}
+
 // whole walks the past of a frame down to frames that are known to be whole.
 // It ends at the first that is missing or waits.
 func (s *step) whole(first cid.Cid) bool {
@@ -75,7 +82,7 @@ func (s *step) whole(first cid.Cid) bool {
 			continue // refused, or of those whose past this device cannot know
 		}
 		for _, c := range m.past() {
-			if !s.isSettled(c) || waits[c] {
+			if waits[c] || s.asksFor(c) {
 				return false
 			}
 			if !seen[c] {
