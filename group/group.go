@@ -96,7 +96,7 @@ type Group struct {
 	rejectLog  []cid.Cid
 
 	offers   map[string]*offer // of stranded joiners, by key
-	rejoin   *rejoin           // our own, while stranded
+	rejoins  []*rejoin         // our own while stranded, the oldest first
 	entered  *rejoin           // the one that brought us here, until the base is sure to stay
 	answered map[string][]byte // Welcomes that answered offers, by KeyPackage reference
 	notified map[string]bool   // members that told us so, by key

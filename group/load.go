@@ -85,12 +85,15 @@ func (l *loader) read(key string, value []byte) error {
 		return l.readOffer(value)
 	case "rejoin", "entered":
 		r, err := parseRejoin(value)
-		if kind == "rejoin" {
-			l.rejoin = r
-		} else {
-			l.entered = r
+		if err != nil {
+			return err
 		}
-		return err
+		if kind == "entered" {
+			l.entered = r
+		} else {
+			l.rejoins = append(l.rejoins, r)
+		}
+		return nil
 	case "answer":
 		k, err := hex.DecodeString(rest)
 		if err != nil {

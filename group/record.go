@@ -26,8 +26,8 @@ import (
 //	v/<cursor>       the event log                                    (History)
 //	offer/<key>      offers of stranded joiners, answer/<ref>: the Welcomes that
 //	                 answered them                                    (Secret)
-//	rejoin, entered  our own offer while stranded, and the one that brought us
-//	                 here                                             (Secret)
+//	rejoin/<ref>     our own offers while stranded, entered: the one that
+//	                 brought us here                                  (Secret)
 func Prefix(gid string) string { return "g/" + gid + "/" }
 
 // BlockKey names the record of a sealed block.

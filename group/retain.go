@@ -233,10 +233,8 @@ func (s *step) wipe(why string) error {
 
 // dropOffers erases the private keys of this device's own offers.
 func (s *step) dropOffers() {
-	if s.rejoin != nil {
-		s.rejoin.wipe()
-		s.rejoin = nil
-		s.del(s.key("rejoin"), Secret)
+	for _, j := range slices.Clone(s.rejoins) {
+		s.dropRejoin(j)
 	}
 	if s.entered != nil {
 		s.entered.wipe()

@@ -167,7 +167,7 @@ func (s *step) hearNotice(n notice) error {
 // makeOffer answers with a fresh KeyPackage for the head that was named. Its
 // private keys are a record of the group until the Welcome comes.
 func (s *step) makeOffer(n notice) error {
-	if s.rejoin != nil && s.rejoin.offer.Head == n.Head {
+	if slices.ContainsFunc(s.rejoins, func(j *rejoin) bool { return j.offer.Head == n.Head }) {
 		return s.repeatOffer()
 	}
 	kp, err := NewKeyPackage(s.env, s.id)
@@ -182,13 +182,27 @@ func (s *step) makeOffer(n notice) error {
 	if err != nil {
 		return fmt.Errorf("group: %w", err)
 	}
-	if s.rejoin != nil {
-		s.rejoin.wipe()
+	j := &rejoin{offer: o, keys: kp, private: private}
+	s.put(s.rejoinKey(j), j.marshal(), Secret)
+	// An older offer may have been committed already, its Welcome under way.
+	if s.rejoins = append(s.rejoins, j); len(s.rejoins) > maxOffers {
+		s.dropRejoin(s.rejoins[0])
 	}
-	s.rejoin = &rejoin{offer: o, keys: kp, private: private}
-	s.put(s.key("rejoin"), s.rejoin.marshal(), Secret)
 	s.due.offer = s.env.Now
 	return s.repeatOffer()
+}
+
+// maxOffers bounds the offers of one stranded device, and so its private keys
+// that wait for a Welcome.
+const maxOffers = 4
+
+func (s *step) rejoinKey(j *rejoin) string { return s.key("rejoin/" + hexKey(string(j.offer.ref))) }
+
+// dropRejoin erases the private keys of an offer.
+func (s *step) dropRejoin(j *rejoin) {
+	s.rejoins = slices.DeleteFunc(s.rejoins, func(x *rejoin) bool { return x == j })
+	s.del(s.rejoinKey(j), Secret)
+	j.wipe()
 }
 
 // rejoin is a stranded joiner's offer with its private keys.
@@ -231,11 +245,13 @@ func parseRejoin(b []byte) (*rejoin, error) {
 }
 
 func (s *step) repeatOffer() error {
-	if s.state != stranded || s.rejoin == nil || s.env.Now.Before(s.due.offer) {
+	if s.state != stranded || s.env.Now.Before(s.due.offer) {
 		return nil
 	}
 	s.due.offer = s.env.Now.Add(s.cfg.NoticeEvery)
-	s.signal("", s.rejoin.offer.marshal())
+	for _, j := range s.rejoins {
+		s.signal("", j.offer.marshal())
+	}
 	if s.entered != nil {
 		// Two members may have added us by one offer, of which one lost: the
 		// other's Welcome is for this KeyPackage.
@@ -251,26 +267,15 @@ func (s *step) hearWelcome(ref, b []byte) {
 	if s.state != stranded {
 		return
 	}
-	with := s.rejoin
-	if s.entered != nil && bytes.Equal(ref, s.entered.offer.ref) {
-		with = s.entered
-	}
-	if with == nil || !bytes.Equal(ref, with.offer.ref) {
+	with := s.offerFor(ref)
+	if with == nil {
 		return
 	}
 	w, err := openBundle(s.env, s.id, b, with.keys)
 	if err != nil || !bytes.Equal(w.epoch.GroupID(), s.gid) || s.epochs[idOf(w.base.CID)] != nil {
 		return
 	}
-	if with == s.rejoin {
-		s.rejoin = nil
-		s.del(s.key("rejoin"), Secret)
-	}
-	if s.entered != nil && s.entered != with {
-		s.entered.wipe()
-	}
-	s.entered, s.notified = with, nil
-	s.put(s.key("entered"), with.marshal(), Secret)
+	s.enterBy(with)
 	for _, e := range s.epochs {
 		e.old = true
 		s.put(s.epochKey(e.id)+"old", []byte{1}, Public)
@@ -286,6 +291,34 @@ func (s *step) hearWelcome(ref, b []byte) {
 	s.forgetUnread()
 	s.emit(Event{Kind: KindRejoined, Epoch: w.epoch.Number(), Head: text(s.head), CID: text(s.head),
 		From: hexKey(w.inviter), Name: s.names[w.inviter]})
+}
+
+// offerFor returns the own offer that a Welcome answers.
+func (s *step) offerFor(ref []byte) *rejoin {
+	for _, j := range append(slices.Clone(s.rejoins), s.entered) {
+		if j != nil && bytes.Equal(ref, j.offer.ref) {
+			return j
+		}
+	}
+	return nil
+}
+
+// enterBy keeps the offer that brought us in, for the case that its commit
+// loses to another that used the same offer, and erases all others.
+func (s *step) enterBy(with *rejoin) {
+	if s.entered != nil && s.entered != with {
+		s.entered.wipe()
+	}
+	s.entered, s.notified = with, nil
+	s.put(s.key("entered"), with.marshal(), Secret)
+	for _, j := range slices.Clone(s.rejoins) {
+		if j == with {
+			s.rejoins = slices.DeleteFunc(s.rejoins, func(x *rejoin) bool { return x == j })
+			s.del(s.rejoinKey(j), Secret)
+			continue
+		}
+		s.dropRejoin(j)
+	}
 }
 
 // forgetUnread drops frames that could not be opened before the rejoin but
