@@ -18,6 +18,7 @@ type evidence struct {
 	commits   map[int]int // while apart, by island
 	crashes   int
 	settled   bool
+	healed    time.Time
 	heal      time.Duration
 	err       error // why the run broke off
 }
@@ -33,7 +34,7 @@ type witness struct {
 }
 
 func (r *run) evidence() *evidence {
-	e := &evidence{scenario: r.Scenario, deeds: r.deeds, commits: r.commits, crashes: r.deaths, settled: r.settled, err: r.err}
+	e := &evidence{scenario: r.Scenario, deeds: r.deeds, commits: r.commits, crashes: r.deaths, settled: r.settled, healed: r.healed, err: r.err}
 	for _, text := range r.order {
 		e.said = append(e.said, r.said[text])
 	}
@@ -75,7 +76,7 @@ func (w *witness) has(k group.Kind) bool {
 func (e *evidence) judge() *Result {
 	res := &Result{
 		Scenario: e.scenario, Vacuous: e.vacuous(), Messages: len(e.said), Commits: e.commits[0] + e.commits[1],
-		Crashes: e.crashes, Heal: e.heal, Forks: e.forks(),
+		Crashes: e.crashes, Heal: e.heal, Forks: e.forks(), Slowest: e.slowest(),
 	}
 	a := agree(e.standings())
 	res.Stranded = len(a.stranded)
@@ -95,6 +96,26 @@ func (e *evidence) judge() *Result {
 	}
 	res.Converged = e.err == nil && e.settled && a.problem == ""
 	return res
+}
+
+// slowest is the longest that a message took to a reader, of those sent when
+// nobody was cut off: before the cut, or after all were on one head again.
+func (e *evidence) slowest() time.Duration {
+	var worst time.Duration
+	for _, w := range e.witnesses {
+		read := map[string]int64{}
+		for _, ev := range w.log {
+			if ev.Kind == group.KindMessage {
+				read[ev.Text] = ev.Time
+			}
+		}
+		for _, s := range e.said {
+			if t, ok := read[s.text]; ok && (s.early || s.at.Sub(e.healed) >= e.heal) {
+				worst = max(worst, time.UnixMilli(t).Sub(s.at))
+			}
+		}
+	}
+	return worst
 }
 
 // forks counts the fork points that any device saw.

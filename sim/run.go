@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dmlsd/dmls/group"
 	"github.com/dmlsd/dmls/node"
 )
 
@@ -22,6 +23,7 @@ type Result struct {
 	Crashes    int           // devices that died
 	Retained   int           // most epochs that a device retains at the end
 	Heal       time.Duration // from healing to one head; zero if that never came
+	Slowest    time.Duration // longest way of a message sent while nobody was cut off
 	Violations []string
 	History    []byte
 }
@@ -72,8 +74,11 @@ const (
 	joinTime = 20 * time.Second // for a founder to join
 	lull     = 15 * time.Second // between the last join and the first message
 	chatTime = 20 * time.Second // of chat after the heal
-	calm     = 25 * time.Second // of agreement without load, for confirming frames
 )
+
+// calm is how long all must agree without load: time for confirming frames,
+// and for messages that wait for what will never come.
+var calm = group.Sim().DeliverWait + 5*time.Second
 
 func (r *run) play() {
 	r.history.line(r.now, "", fmt.Sprintf("scenario %v", r.Scenario.Args()))

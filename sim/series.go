@@ -24,6 +24,7 @@ type Summary struct {
 	Failed     int     `json:"failed"`        // runs with a violation
 	HealMedian float64 `json:"heal_median_s"` // virtual seconds from heal to one head
 	HealWorst  float64 `json:"heal_worst_s"`
+	Slowest    float64 `json:"slowest_message_s"` // longest way of a message sent while nobody was cut off
 
 	heals []time.Duration
 }
@@ -43,6 +44,7 @@ func (s *Summary) Add(r *Result) {
 		s.Converged++
 		s.heals = append(s.heals, r.Heal)
 	}
+	s.Slowest = max(s.Slowest, r.Slowest.Seconds())
 	if len(r.Violations) > 0 {
 		s.Failed++
 	}

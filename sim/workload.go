@@ -12,7 +12,8 @@ import (
 // saying is an acknowledged message and who must read it.
 type saying struct {
 	text    string
-	by      string          // identity of the author
+	by      string // identity of the author
+	at      time.Time
 	early   bool            // sent before the cut
 	readers map[string]bool // identities in the epoch that it was sent in
 }
@@ -83,7 +84,7 @@ func (r *run) sayBy(d *device, text string) bool {
 		return false
 	}
 	st, _ := d.status()
-	s := &saying{text: text, by: d.key(), early: !r.apart && r.healed.IsZero(), readers: map[string]bool{}}
+	s := &saying{text: text, by: d.key(), at: r.now, early: !r.apart && r.healed.IsZero(), readers: map[string]bool{}}
 	for _, m := range st.Members {
 		s.readers[m.ID] = true
 	}
