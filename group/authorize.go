@@ -36,11 +36,18 @@ func authorize(e *epoch, o *mls.Opened) error {
 			return fmt.Errorf("%w: proposal %T in a DMLS group", ErrForbidden, p.Proposal)
 		}
 	}
-	if most := (members + 2) / 3; removals > most {
+	return checkRemovals(removals, members)
+}
+
+// checkRemovals bounds the removals of one commit (design, section 5.3 c).
+func checkRemovals(removals, members int) error {
+	if most := maxRemovals(members); removals > most {
 		return fmt.Errorf("%w: %d removals in one commit, at most %d of %d members", ErrForbidden, removals, most, members)
 	}
 	return nil
 }
+
+func maxRemovals(members int) int { return (members + 2) / 3 }
 
 // authorizeLeave: the only proposal that stands alone is a self-Remove.
 func authorizeLeave(o *mls.Opened) error {

@@ -19,6 +19,9 @@ func (s *step) change(in Change) error {
 	if err != nil {
 		return err
 	}
+	if err := checkRemovals(len(in.Remove), len(e.leaves.all())); err != nil {
+		return err
+	}
 	var r mls.CommitRequest
 	for _, leaf := range in.Remove {
 		if err := removable(e, leaf); err != nil {

@@ -137,25 +137,47 @@ func short(id dag.ID) string {
 // wins, the removal is redone while its author is a member; so it holds as
 // soon as it is seen, unless its author was removed in turn.
 func (s *step) watchRemoval() {
+	if s.epochs[s.head] == nil {
+		return // wiped: it stays what it is
+	}
 	var by *commit
 	for _, c := range s.exits {
-		if s.epochs[s.head] != nil && (s.stillThere(c) || s.deserted()) {
+		if s.stillThere(c) || s.deserted() {
 			by = c
 			break
 		}
 	}
 	switch {
-	case by == nil && s.state == removed:
+	case by == nil:
+		s.stay()
+	case len(by.Left) > 0 && containsMember(by.Left, s.self):
+		s.leftBy(by)
+	case s.state == member || s.state == leaving:
+		s.state, s.dirty = removed, true
+		s.goneAt = s.env.Now
+		s.emit(Event{Kind: KindRemoved, CID: text(by.ID), Epoch: by.Number, From: hexKey(keyOf(by.Author)),
+			Name: s.names[keyOf(by.Author)], Why: "removed by " + s.nameOf(keyOf(by.Author))})
+	}
+}
+
+// stay takes back a removal that turns out not to hold.
+func (s *step) stay() {
+	if s.state == removed {
 		s.state, s.goneAt, s.dirty = member, time.Time{}, true
-	case by != nil && (s.state == member || s.state == leaving):
-		kind, why := KindRemoved, "removed by "+s.nameOf(keyOf(by.Author))
-		s.state = removed
-		if len(by.Left) > 0 && containsMember(by.Left, s.self) {
-			s.state, kind, why = left, KindLeft, "the leave was committed by "+s.nameOf(keyOf(by.Author))
-		}
-		s.goneAt, s.dirty = s.env.Now, true
-		s.emit(Event{Kind: kind, CID: text(by.ID), Epoch: by.Number, From: hexKey(keyOf(by.Author)),
-			Name: s.names[keyOf(by.Author)], Why: why})
+	}
+}
+
+// leftBy: our leave was committed. On a branch that loses it is nothing yet:
+// the leave is repeated on the head that still holds us.
+func (s *step) leftBy(by *commit) {
+	covered := s.graph.Head() == by.ID
+	switch {
+	case covered && s.state == leaving:
+		s.state, s.dirty = left, true
+		s.emit(Event{Kind: KindLeft, CID: text(by.ID), Epoch: by.Number, From: hexKey(keyOf(by.Author)),
+			Name: s.names[keyOf(by.Author)], Why: "the leave was committed by " + s.nameOf(keyOf(by.Author))})
+	case !covered && s.state == left:
+		s.state, s.dirty = leaving, true
 	}
 }
 

@@ -98,7 +98,7 @@ type Group struct {
 	offers   map[string]*offer // of stranded joiners, by key
 	rejoins  []*rejoin         // our own while stranded, the oldest first
 	entered  *rejoin           // the one that brought us here, until the base is sure to stay
-	answered map[string][]byte // Welcomes that answered offers, by KeyPackage reference
+	answered map[string]answer // Welcomes that answered offers, by KeyPackage reference
 	notified map[string]bool   // members that told us so, by key
 
 	due due
@@ -138,7 +138,7 @@ func newGroup(c Config, id Identity) *Group {
 		unreadUpTo: map[dag.Member]uint64{}, holes: map[cid.Cid]uint64{}, unsent: map[cid.Cid]struct{}{}, nodes: map[string]int{}, messages: map[string]struct{}{},
 		forks: map[dag.ID]string{}, waiting: map[cid.Cid]*parked{}, waiters: map[cid.Cid][]cid.Cid{},
 		peerParked: map[string]int{}, rejected: map[cid.Cid]error{},
-		offers: map[string]*offer{}, answered: map[string][]byte{}, due: newDue(),
+		offers: map[string]*offer{}, answered: map[string]answer{}, due: newDue(),
 	}
 }
 

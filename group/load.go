@@ -99,7 +99,9 @@ func (l *loader) read(key string, value []byte) error {
 		if err != nil {
 			return fmt.Errorf("%w: answer %q", ErrRecords, rest)
 		}
-		l.answered[string(k)] = slices.Clone(value)
+		a, err := parseAnswer(value)
+		l.answered[string(k)] = a
+		return err
 	case "w":
 		m, err := parsePending(value)
 		l.pending = append(l.pending, m)

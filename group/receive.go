@@ -195,13 +195,7 @@ func (s *step) openFrame(a arrival, e *epoch) (Result, error) {
 func (s *step) refused(a arrival, e *epoch, err error) Result {
 	switch {
 	case errors.Is(err, errNotYet), errors.Is(err, mls.ErrUnknownProposal):
-		var missing []cid.Cid
-		for _, c := range a.header.Links.After {
-			if !s.isSettled(c) {
-				missing = append(missing, c)
-			}
-		}
-		if len(missing) > 0 {
+		if missing := s.missingBefore(a.header.Links); len(missing) > 0 {
 			return s.park(a.cid, a.block, a.from, missing...)
 		}
 		return s.reject(a.cid, err)
@@ -215,6 +209,27 @@ func (s *step) refused(a arrival, e *epoch, err error) Result {
 		return s.reject(a.cid, err)
 	}
 	return s.reject(a.cid, fmt.Errorf("%w: %w", ErrForged, err))
+}
+
+// missingBefore returns what is missing in the whole past that the links name:
+// the sender saw all of it.
+func (s *step) missingBefore(l frame.Links) []cid.Cid {
+	first := &meta{Links: l}
+	seen, missing := map[cid.Cid]bool{}, map[cid.Cid]struct{}{}
+	for walk := first.past(); len(walk) > 0; {
+		c := walk[len(walk)-1]
+		walk = walk[:len(walk)-1]
+		if seen[c] {
+			continue
+		}
+		seen[c] = true
+		if !s.isSettled(c) {
+			missing[c] = struct{}{}
+		} else if m := s.frames[c]; m != nil && m.Status == opened {
+			walk = append(walk, m.past()...)
+		}
+	}
+	return sorted(missing)
 }
 
 // check runs when the frame's signature was verified, before its path is

@@ -43,6 +43,9 @@ func (s *step) retainOld() {
 		return
 	}
 	sure := s.baseConfirmed()
+	if len(s.oldEpochs()) == 0 {
+		sure = true // they went by MaxAge: a Welcome must not lead into one of them again
+	}
 	for _, e := range s.oldEpochs() {
 		switch {
 		case sure:
@@ -126,6 +129,7 @@ func (s *step) forget(dropped []dag.ID, why string) error {
 	}
 	s.moveBase()
 	s.settleCommits()
+	s.dropAnswers()
 	s.dirty = true
 	return nil
 }

@@ -95,7 +95,7 @@ func (s *step) leave() error {
 		s.emit(Event{Kind: KindLeft, Epoch: e.mls.Number(), Why: "the last member left"})
 		return s.wipe("the last member left")
 	}
-	s.state, s.dirty = leaving, true
+	s.state, s.goneAt, s.dirty = leaving, s.env.Now, true
 	return s.proposeLeave(e)
 }
 

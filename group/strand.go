@@ -28,7 +28,10 @@ func (s *step) planNotices() {
 			continue
 		}
 		wait := 2 * s.cfg.NoticeEvery
-		if a.Author == keyOf(s.self) {
+		switch {
+		case s.epochs[s.head].leaves.find(a.Who.Key) != "":
+			wait = s.cfg.ReaddDelay // a rival re-add: until its votes are in, the choice may flip
+		case a.Author == keyOf(s.self):
 			wait = 0
 		}
 		s.due.notice[key] = s.env.Now.Add(wait)
@@ -80,7 +83,7 @@ func (s *step) hearOffer(o *offer) {
 	}
 	o.ref = kp.Ref()
 	if b, ok := s.answered[string(o.ref)]; ok {
-		s.signal(o.from, marshalWelcome(o.ref, b))
+		s.signal(o.from, marshalWelcome(o.ref, b.bundle))
 		return
 	}
 	if old := s.offers[key]; old != nil && bytes.Equal(old.ref, o.ref) {
@@ -124,11 +127,50 @@ func (s *step) dropOffer(o *offer) {
 
 // answerOffer sends the Welcome to the joiner and keeps it: it may get lost, or
 // be needed when a rival re-add that the joiner entered by loses in turn.
-func (s *step) answerOffer(o *offer, bundle []byte) {
-	s.answered[string(o.ref)] = bundle
-	s.put(s.answerKey(o.ref), bundle, Secret)
+func (s *step) answerOffer(o *offer, at dag.ID, bundle []byte) {
+	a := answer{at: at, bundle: bundle}
+	s.answered[string(o.ref)] = a
+	s.put(s.answerKey(o.ref), a.marshal(), Secret)
 	s.dropOffer(o)
 	s.signal(o.from, marshalWelcome(o.ref, bundle))
+}
+
+// answer is a Welcome that answered an offer, with the commit that it is for.
+type answer struct {
+	at     dag.ID
+	bundle []byte
+}
+
+func (a answer) marshal() []byte {
+	var w buffer
+	w.bytes([]byte(a.at))
+	w.bytes(a.bundle)
+	return w.b
+}
+
+func parseAnswer(b []byte) (answer, error) {
+	r := cursor{b: b}
+	a := answer{at: dag.ID(r.bytes()), bundle: r.bytes()}
+	if err := r.done(); err != nil {
+		return answer{}, fmt.Errorf("%w: answer: %w", ErrRecords, err)
+	}
+	return a, nil
+}
+
+// dropAnswers erases the Welcomes whose commits are final, for then the joiner
+// has confirmed, or were dropped.
+func (s *step) dropAnswers() {
+	refs := make([]string, 0, len(s.answered))
+	for ref := range s.answered {
+		refs = append(refs, ref)
+	}
+	slices.Sort(refs)
+	for _, ref := range refs {
+		if at := s.answered[ref].at; !s.graph.Has(at) || at == s.graph.Base() {
+			delete(s.answered, ref)
+			s.del(s.answerKey([]byte(ref)), Secret)
+		}
+	}
 }
 
 func (s *step) answerKey(ref []byte) string { return s.key("answer/" + hexKey(string(ref))) }

@@ -40,10 +40,10 @@ func (d *due) sent() { d.ack = time.Time{} }
 // tick does what has become due. Each part decides anew from the state, so a
 // late or missing tick loses nothing.
 func (s *step) tick() error {
+	if s.expired() {
+		return s.wipe("this device is no member since " + s.goneAt.UTC().Format(time.RFC3339))
+	}
 	if s.state == removed || s.state == left {
-		if !s.goneAt.IsZero() && s.env.Now.Sub(s.goneAt) >= s.cfg.MaxAge && len(s.epochs) > 0 {
-			return s.wipe("this device is no member since " + s.goneAt.UTC().Format(time.RFC3339))
-		}
 		return nil
 	}
 	if err := s.repeatOffer(); err != nil {
@@ -65,15 +65,31 @@ func (s *step) tick() error {
 	return s.ackWhenDue()
 }
 
+// expired reports whether a device that is no member, or left and was not let
+// go, has kept the group for as long as it would for a silent member.
+func (s *step) expired() bool {
+	return !s.goneAt.IsZero() && len(s.epochs) > 0 && s.env.Now.Sub(s.goneAt) >= s.cfg.MaxAge
+}
+
 func (s *step) repeatLeave() error {
-	if s.leaveIn == s.head {
-		return nil
-	}
 	e, err := s.headEpoch()
 	if err != nil || !e.leaves.has(s.self) {
 		return err
 	}
-	return s.proposeLeave(e)
+	if s.leaveIn != s.head {
+		return s.proposeLeave(e)
+	}
+	if s.allLeave() {
+		s.state, s.dirty = left, true
+		s.emit(Event{Kind: KindLeft, Epoch: e.mls.Number(), Head: text(e.id), Why: "every member leaves"})
+	}
+	return nil
+}
+
+// allLeave: if everybody leaves, nobody is left to commit it.
+func (g *Group) allLeave() bool {
+	e := g.epochs[g.head]
+	return e != nil && len(e.mls.CachedProposals()) == len(e.leaves.all())
 }
 
 // plans returns what the losing branches did that the head lacks.
@@ -160,7 +176,7 @@ func (s *step) nextJob(e *epoch) *job {
 	j := &job{}
 	w := buffer{b: []byte(e.id)}
 	gone := map[uint32]bool{}
-	most := (len(e.leaves.all()) + 2) / 3
+	most := maxRemovals(len(e.leaves.all()))
 	for _, r := range p.Removes {
 		leaf := leafOf(dag.Member(r.Who.Incarnation))
 		if len(j.removes) < most && leaf != uint32(e.mls.Self()) {
@@ -271,7 +287,7 @@ func (s *step) merge(e *epoch, j *job) error {
 		return err
 	}
 	for i, w := range s.out.Welcomes[before:] {
-		s.answerOffer(added[i], w.Bundle)
+		s.answerOffer(added[i], own.commit.ID, w.Bundle)
 	}
 	s.out.Welcomes = s.out.Welcomes[:before]
 	return nil
@@ -342,10 +358,10 @@ func (s *step) wake() time.Time {
 			first = t
 		}
 	}
+	if !s.goneAt.IsZero() && len(s.epochs) > 0 {
+		at(s.goneAt.Add(s.cfg.MaxAge))
+	}
 	if s.state == removed || s.state == left {
-		if len(s.epochs) > 0 {
-			at(s.goneAt.Add(s.cfg.MaxAge))
-		}
 		return first
 	}
 	switch s.state {
@@ -361,7 +377,7 @@ func (s *step) wake() time.Time {
 	for _, m := range s.pending {
 		at(time.UnixMilli(m.Since).Add(s.cfg.DeliverWait))
 	}
-	if s.state == leaving && s.leaveIn != s.head {
+	if s.state == leaving && (s.leaveIn != s.head || s.allLeave()) {
 		at(s.env.Now)
 	}
 	at(s.nextExpiry())
