@@ -99,9 +99,10 @@ func (e *evidence) judge() *Result {
 }
 
 // slowest is the longest that a message took to a reader, of those sent when
-// nobody was cut off: before the cut, or after all were on one head again.
+// nobody was cut off: well before the cut, or after all were on one head again.
 func (e *evidence) slowest() time.Duration {
 	var worst time.Duration
+	cut := e.healed.Add(-e.scenario.Apart)
 	for _, w := range e.witnesses {
 		read := map[string]int64{}
 		for _, ev := range w.log {
@@ -110,7 +111,7 @@ func (e *evidence) slowest() time.Duration {
 			}
 		}
 		for _, s := range e.said {
-			if t, ok := read[s.text]; ok && (s.early || s.at.Sub(e.healed) >= e.heal) {
+			if t, ok := read[s.text]; ok && (cut.Sub(s.at) > 5*time.Second || s.at.Sub(e.healed) >= e.heal) {
 				worst = max(worst, time.UnixMilli(t).Sub(s.at))
 			}
 		}
