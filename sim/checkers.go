@@ -42,8 +42,8 @@ func checkConvergence(e *evidence, a agreement) []string {
 }
 
 // checkEnactment: what an author who is on the head did is done on the head: a
-// removal in any case, an add unless somebody removed the added; and nobody is
-// gone whom nobody removed.
+// removal or a leave in any case, an add unless somebody removed the added; and
+// nobody is gone whom nobody removed and who did not leave.
 func checkEnactment(e *evidence, a agreement) []string {
 	var out []string
 	names, removed := map[string]string{}, map[string]bool{}
@@ -60,7 +60,7 @@ func checkEnactment(e *evidence, a agreement) []string {
 			continue
 		}
 		if a.members[d.by] && a.members[d.of] {
-			out = append(out, fmt.Sprintf("%s removed %s, and both are on the head", names[d.by], names[d.of]))
+			out = append(out, fmt.Sprintf("%s is on the head, though %s, who is too, removed it", names[d.of], names[d.by]))
 		}
 	}
 	for _, w := range e.witnesses {

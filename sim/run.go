@@ -92,6 +92,7 @@ func (r *run) play() {
 	r.loadEnd = healAt.Add(chatTime)
 	r.planMessages()
 	r.planCommits(cutAt, healAt)
+	r.planLeaves(cutAt, healAt)
 	r.planCrashes(cutAt, healAt)
 	r.at(cutAt, r.split)
 	r.at(healAt, r.join)

@@ -26,6 +26,7 @@ type Scenario struct {
 
 	Messages int // sent in the whole run
 	Commits  int // on each side while apart
+	Leaves   int // members that ask to leave while apart or healing
 	Crashes  int // devices that crash and restart while apart or healing
 }
 
@@ -55,8 +56,8 @@ func (s Scenario) Validate() error {
 	switch {
 	case s.Members < minMembers || s.Members > maxMembers:
 		return fmt.Errorf("%w: %d members, want %d to %d", ErrScenario, s.Members, minMembers, maxMembers)
-	case s.Spare < 0 || s.Commits < 0 || s.Messages < 0 || s.Crashes < 0:
-		return fmt.Errorf("%w: spare, commits, messages and crashes must not be negative", ErrScenario)
+	case s.Spare < 0 || s.Commits < 0 || s.Leaves < 0 || s.Messages < 0 || s.Crashes < 0:
+		return fmt.Errorf("%w: spare, commits, leaves, messages and crashes must not be negative", ErrScenario)
 	case s.MinLatency < 0 || s.MaxLatency < s.MinLatency:
 		return fmt.Errorf("%w: latency from %v to %v", ErrScenario, s.MinLatency, s.MaxLatency)
 	case !share(s.Loss) || !share(s.Duplicate) || !share(s.Reorder) || s.Loss > maxLoss:
@@ -82,6 +83,7 @@ func (s *Scenario) Knobs() []Knob {
 		{"spare", "devices that may be added while apart", &s.Spare},
 		{"messages", "messages sent in a run", &s.Messages},
 		{"commits", "commits on each side while apart", &s.Commits},
+		{"leaves", "members that ask to leave", &s.Leaves},
 		{"crashes", "devices that crash and restart", &s.Crashes},
 		{"loss", "share of network messages that get lost", &s.Loss},
 		{"duplicate", "share of network messages that come twice", &s.Duplicate},

@@ -18,10 +18,10 @@ type saying struct {
 	readers map[string]bool // identities in the epoch that it was sent in
 }
 
-// deed is an add or a removal that a user asked for. One that was not
+// deed is an add, a removal or a leave that a user asked for. One that was not
 // acknowledged, since the device died in it, may be done all the same.
 type deed struct {
-	remove       bool
+	remove       bool   // of somebody, or of itself: a leave
 	by, of       string // identities
 	acknowledged bool
 }
@@ -51,6 +51,26 @@ func (r *run) planCommits(cutAt, healAt time.Time) {
 			r.at(cutAt.Add(time.Duration(span*8/10)), func() { r.ensure(island) })
 		}
 	}
+}
+
+// planLeaves lets members leave while the group is apart and shortly after.
+func (r *run) planLeaves(cutAt, healAt time.Time) {
+	span := int64(healAt.Sub(cutAt))
+	for range r.Leaves {
+		r.at(cutAt.Add(time.Duration(r.load.Int64N(span*5/4))), r.leave)
+	}
+}
+
+// leave lets somebody go who does not leave an island empty.
+func (r *run) leave() {
+	who := r.able(-1)
+	d := who[r.load.IntN(len(who))]
+	if len(r.able(d.island)) < 3 {
+		return
+	}
+	ok := d.step(group.Leave{})
+	r.deeds = append(r.deeds, deed{remove: true, by: d.key(), of: d.key(), acknowledged: ok})
+	r.history.line(r.now, d.name, fmt.Sprintf("asks to leave: %v", ok))
 }
 
 // planCrashes lets devices die while the group is apart and shortly after.
