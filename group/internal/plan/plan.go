@@ -162,10 +162,10 @@ func (v *view) since(number uint64, f func(*Commit) bool) {
 // stronger than a concurrent add of the same key.
 func (v *view) remove(p *Plan, c *Commit, w Who) {
 	now, ok := v.Members[w.Key]
-	if !ok || v.readdedBelow(c, w.Key) {
+	if !ok || hasKey(c.Added, w.Key) || v.readdedBelow(c, w.Key) {
 		return
 	}
-	if now.Incarnation != w.Incarnation && (v.knew(c, now.AddedBy) || v.goneOnChain(c, w)) {
+	if now.Incarnation != w.Incarnation && (v.knows(now.AddedBy, c.ID) || v.goneOnChain(c, w)) {
 		return
 	}
 	op := Op{Who: now, Author: c.Author, At: c.ID}
@@ -183,17 +183,27 @@ func (v *view) readdedBelow(c *Commit, key string) bool {
 	})
 }
 
-// knew reports whether the commit that added the present incarnation came
-// after one that took the losing commit into account.
-func (v *view) knew(c *Commit, added string) bool {
-	found := false
-	v.since(v.fork(c), func(d *Commit) bool {
-		if v.above(d.ID, added) && slices.ContainsFunc(d.Supersedes, func(t string) bool { return v.above(c.ID, t) }) {
-			found = true
+// knows reports whether commit a was made in view of commit b: b is a or above
+// it, or on a branch that a merge at or above a took into account.
+func (v *view) knows(a, b string) bool {
+	seen := map[string]bool{}
+	for walk := []string{a}; len(walk) > 0; {
+		id := walk[0]
+		walk = walk[1:]
+		for id != "" && !seen[id] {
+			if id == b {
+				return true
+			}
+			seen[id] = true
+			c := v.Commits[id]
+			if c == nil {
+				break
+			}
+			walk = append(walk, c.Supersedes...)
+			id = c.Parent
 		}
-		return !found
-	})
-	return found
+	}
+	return false
 }
 
 // goneOnChain reports whether the head's own chain removed that incarnation,
@@ -210,26 +220,14 @@ func (v *view) goneOnChain(c *Commit, w Who) bool {
 }
 
 // add: open while the key is not on the head and nobody removed it, on either
-// side, other than before the add itself. A key that is on the head but never
+// side, other than in view of the add's author. A key that is on the head but never
 // spoke there may be a joiner that followed a rival Welcome: it is a stray.
 func (v *view) add(p *Plan, c *Commit, w Who) {
 	now, there := v.Members[w.Key]
 	if there && (!v.Silent[w.Key] || now.Incarnation == w.Incarnation) {
 		return
 	}
-	for _, d := range v.losing {
-		if hasKey(d.Removed, w.Key) || hasKey(d.Left, w.Key) {
-			if d.ID == c.ID || !v.above(d.ID, c.ID) {
-				return
-			}
-		}
-	}
-	removed := false
-	v.since(v.fork(c), func(d *Commit) bool {
-		removed = hasKey(d.Removed, w.Key) || hasKey(d.Left, w.Key)
-		return !removed
-	})
-	if removed {
+	if v.voided(c, w.Key) {
 		return
 	}
 	op := Op{Who: w, Author: c.Author, At: c.ID}
@@ -246,15 +244,43 @@ func (v *view) add(p *Plan, c *Commit, w Who) {
 	}
 }
 
-// updateOpen: the author is on the head and has not committed there since the
-// fork; any commit of its own refreshes its keys.
+// voided reports whether a commit that c did not know of removed the key, or
+// its owner left. What an ejected member did takes nobody along.
+func (v *view) voided(c *Commit, key string) bool {
+	for _, d := range v.losing {
+		gone := hasKey(d.Left, key) || hasKey(d.Removed, key) && v.answers(d.Author, nil)
+		if gone && !v.knows(c.ID, d.ID) {
+			return true
+		}
+	}
+	found := false
+	v.since(v.fork(c), func(d *Commit) bool {
+		found = (hasKey(d.Removed, key) || hasKey(d.Left, key)) && !v.knows(c.ID, d.ID)
+		return !found
+	})
+	return found
+}
+
+// answers reports whether the key is on the head or may come back to it: a
+// guest of the losing side whose host is or may.
+func (v *view) answers(key string, asked []string) bool {
+	if _, ok := v.Members[key]; ok {
+		return true
+	}
+	return !slices.Contains(asked, key) && slices.ContainsFunc(v.losing, func(d *Commit) bool {
+		return hasKey(d.Added, key) && v.answers(d.Author, append(asked, key))
+	})
+}
+
+// updateOpen: the author is on the head and has neither committed nor been
+// added there since the fork; either gives it fresh keys.
 func (v *view) updateOpen(c *Commit) bool {
 	if _, ok := v.Members[c.Author]; !ok {
 		return false
 	}
 	open := true
 	v.since(v.fork(c), func(d *Commit) bool {
-		open = d.Author != c.Author
+		open = d.Author != c.Author && !hasKey(d.Added, c.Author)
 		return open
 	})
 	return open
