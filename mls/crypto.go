@@ -1,11 +1,11 @@
 package mls
 
 import (
-	"crypto/ed25519"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 )
 
@@ -14,52 +14,6 @@ var ErrKey = errors.New("mls: unusable key")
 
 // labelPrefix precedes the label of every labelled operation (Section 5).
 const labelPrefix = "MLS 1.0 "
-
-// Signer holds a signature key of the group's cipher suite.
-type Signer interface {
-	// Public returns the signature public key as it stands in leaf nodes.
-	Public() []byte
-	// Sign signs the message as it is, without hashing it before.
-	Sign(message []byte) ([]byte, error)
-}
-
-// signatureScheme is the signature algorithm of a cipher suite.
-type signatureScheme interface {
-	verify(public, message, signature []byte) bool
-	checkPublic(public []byte) error
-}
-
-type ed25519Scheme struct{}
-
-func (ed25519Scheme) verify(public, message, signature []byte) bool {
-	// crypto/ed25519 panics for a key of a wrong length.
-	return len(public) == ed25519.PublicKeySize && ed25519.Verify(public, message, signature)
-}
-
-func (ed25519Scheme) checkPublic(public []byte) error {
-	if len(public) != ed25519.PublicKeySize {
-		return fmt.Errorf("%w: Ed25519 public key of %d bytes", ErrKey, len(public))
-	}
-	return nil
-}
-
-type ed25519Signer struct{ key ed25519.PrivateKey }
-
-// NewEd25519Signer returns the signer of a seed of 32 bytes (RFC 8032).
-func NewEd25519Signer(seed []byte) (Signer, error) {
-	if len(seed) != ed25519.SeedSize {
-		return nil, fmt.Errorf("%w: Ed25519 seed of %d bytes", ErrKey, len(seed))
-	}
-	return &ed25519Signer{ed25519.NewKeyFromSeed(seed)}, nil
-}
-
-func (s *ed25519Signer) Public() []byte {
-	return append([]byte(nil), s.key[ed25519.SeedSize:]...)
-}
-
-func (s *ed25519Signer) Sign(message []byte) ([]byte, error) {
-	return ed25519.Sign(s.key, message), nil
-}
 
 // hash is Hash of the concatenation of b.
 func (s *suite) hash(b ...[]byte) []byte {
@@ -80,19 +34,27 @@ func (s *suite) hmac(key, data []byte) []byte {
 	return m.Sum(make([]byte, 0, s.nh))
 }
 
-// extract is KDF.Extract. HKDF has no failing input below FIPS limits.
-func (s *suite) extract(salt, ikm []byte) []byte {
-	prk, err := hkdf.Extract(s.newHash, ikm, salt)
+// extract is KDF.Extract.
+func (s *suite) extract(salt, ikm []byte) []byte { return hkdfExtract(s.newHash, salt, ikm) }
+
+// expand is KDF.Expand.
+func (s *suite) expand(secret, info []byte, n int) []byte {
+	return hkdfExpand(s.newHash, secret, info, n)
+}
+
+// hkdfExtract is HKDF-Extract. It has no failing input below FIPS limits.
+func hkdfExtract(newHash func() hash.Hash, salt, ikm []byte) []byte {
+	prk, err := hkdf.Extract(newHash, ikm, salt)
 	if err != nil {
 		panic("mls: HKDF-Extract: " + err.Error())
 	}
 	return prk
 }
 
-// expand is KDF.Expand. It fails only above 255 blocks, which no caller asks
-// for: exporters check their length before.
-func (s *suite) expand(secret, info []byte, n int) []byte {
-	out, err := hkdf.Expand(s.newHash, secret, string(info), n)
+// hkdfExpand is HKDF-Expand. It fails only above 255 blocks, which no caller
+// asks for: exporters check their length before.
+func hkdfExpand(newHash func() hash.Hash, secret, info []byte, n int) []byte {
+	out, err := hkdf.Expand(newHash, secret, string(info), n)
 	if err != nil {
 		panic("mls: HKDF-Expand: " + err.Error())
 	}
@@ -151,7 +113,7 @@ func (s *suite) signWithLabel(signer Signer, label string, content []byte) ([]by
 	if err != nil {
 		return nil, fmt.Errorf("mls: signing %s: %w", label, err)
 	}
-	return sig, nil
+	return s.sig.normal(sig), nil
 }
 
 // verifyWithLabel is VerifyWithLabel of Section 5.1.2.

@@ -282,7 +282,7 @@ func (p *protection) openPublic(t *testing.T, b, want []byte) {
 // roundTrip signs, protects and opens content of our own.
 func (p *protection) roundTrip(t *testing.T, c FramedContent, public bool) {
 	t.Helper()
-	signer, err := NewEd25519Signer(p.v.SignaturePriv)
+	signer, err := NewSigner(p.s.id, p.v.SignaturePriv)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -366,11 +366,19 @@ type messagesVector struct {
 	Private           hexBytes `json:"private_message"`
 }
 
-// The messages vectors are of all suites; parsing depends on the suite only in
-// the ratchet tree, which is hashed.
+func (v *messagesVector) suite() CipherSuite {
+	m, err := ParseMLSMessage(v.KeyPackage)
+	if err != nil || m.KeyPackage == nil {
+		return 0
+	}
+	return m.KeyPackage.CipherSuite
+}
+
+// The messages vectors are of the suite that their KeyPackage names; parsing
+// depends on it only in the ratchet tree, which is hashed.
 func TestVectorsMessages(t *testing.T) {
-	eachVector(t, "messages.json", func(*messagesVector) CipherSuite { return MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519 },
-		func(t *testing.T, _ *suite, v *messagesVector) {
+	eachVector(t, "messages.json", (*messagesVector).suite,
+		func(t *testing.T, s *suite, v *messagesVector) {
 			for i, b := range [][]byte{v.Welcome, v.GroupInfo, v.KeyPackage, v.PublicApplication, v.PublicProposal, v.PublicCommit, v.Private} {
 				m, err := ParseMLSMessage(b)
 				if err != nil {
@@ -401,7 +409,7 @@ func TestVectorsMessages(t *testing.T) {
 			w := &writer{}
 			g.write(w)
 			wantBytes(t, "group secrets", w.buf, v.Secrets)
-			tree, err := ParseRatchetTree(MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519, v.RatchetTree)
+			tree, err := ParseRatchetTree(s.id, v.RatchetTree)
 			if err != nil {
 				t.Fatal(err)
 			}

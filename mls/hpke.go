@@ -2,9 +2,7 @@ package mls
 
 import (
 	"encoding/binary"
-	"fmt"
-
-	"github.com/cloudflare/circl/dh/x25519"
+	"hash"
 )
 
 // This file is HPKE (RFC 9180) in base mode, single shot, as far as MLS uses
@@ -27,7 +25,7 @@ type kem interface {
 // hpkeKDF is LabeledExtract and LabeledExpand of RFC 9180, Section 4, for one
 // suite_id.
 type hpkeKDF struct {
-	s       *suite
+	newHash func() hash.Hash
 	suiteID []byte
 }
 
@@ -39,7 +37,7 @@ func (k hpkeKDF) extract(salt []byte, label string, ikm []byte) []byte {
 	b = append(b, k.suiteID...)
 	b = append(b, label...)
 	b = append(b, ikm...)
-	out := k.s.extract(salt, b)
+	out := hkdfExtract(k.newHash, salt, b)
 	clear(b)
 	return out
 }
@@ -51,7 +49,7 @@ func (k hpkeKDF) expand(prk []byte, label string, info []byte, n int) []byte {
 	b = append(b, k.suiteID...)
 	b = append(b, label...)
 	b = append(b, info...)
-	return k.s.expand(prk, b, n)
+	return hkdfExpand(k.newHash, prk, b, n)
 }
 
 // hpkeContext is key_schedule_context of RFC 9180, Section 5.1: it depends
@@ -64,7 +62,7 @@ func (s *suite) hpkeKDF() hpkeKDF {
 	id = binary.BigEndian.AppendUint16(id, s.kem.id())
 	id = binary.BigEndian.AppendUint16(id, s.kdfID)
 	id = binary.BigEndian.AppendUint16(id, s.aeadID)
-	return hpkeKDF{s, id}
+	return hpkeKDF{s.newHash, id}
 }
 
 func (s *suite) hpkeContext(info []byte) hpkeContext {
@@ -149,92 +147,4 @@ func (s *suite) hpkeExport(shared, info, exporterContext []byte, n int) []byte {
 	clear(secret)
 	clear(exporter)
 	return out
-}
-
-// dhkemX25519 is DHKEM(X25519, HKDF-SHA256): all sizes are 32 bytes.
-type dhkemX25519 struct{}
-
-func (dhkemX25519) id() uint16    { return 0x0020 }
-func (dhkemX25519) seedSize() int { return x25519.Size }
-
-// kdf: the KEM's hash is SHA-256, whatever the hash of the cipher suite.
-func (dhkemX25519) kdf() hpkeKDF {
-	return hpkeKDF{&suites[0], []byte{'K', 'E', 'M', 0x00, 0x20}}
-}
-
-func (dhkemX25519) checkPublic(pub []byte) error {
-	if len(pub) != x25519.Size {
-		return fmt.Errorf("%w: X25519 public key of %d bytes", ErrKey, len(pub))
-	}
-	return nil
-}
-
-func (d dhkemX25519) deriveKeyPair(ikm []byte) (priv, pub []byte, err error) {
-	k := d.kdf()
-	prk := k.extract(nil, "dkp_prk", ikm)
-	priv = k.expand(prk, "sk", nil, x25519.Size)
-	clear(prk)
-	pub, err = d.public(priv)
-	return priv, pub, err
-}
-
-func (dhkemX25519) public(priv []byte) ([]byte, error) {
-	if len(priv) != x25519.Size {
-		return nil, fmt.Errorf("%w: X25519 private key of %d bytes", ErrKey, len(priv))
-	}
-	var p, s x25519.Key
-	copy(s[:], priv)
-	x25519.KeyGen(&p, &s)
-	clear(s[:])
-	return p[:], nil
-}
-
-// dh fails for points of low order, as RFC 9180, Section 7.1.4 demands.
-func (d dhkemX25519) dh(priv, pub []byte) ([]byte, error) {
-	if len(priv) != x25519.Size {
-		return nil, fmt.Errorf("%w: X25519 private key of %d bytes", ErrKey, len(priv))
-	}
-	if err := d.checkPublic(pub); err != nil {
-		return nil, err
-	}
-	var out, s, p x25519.Key
-	copy(s[:], priv)
-	copy(p[:], pub)
-	ok := x25519.Shared(&out, &s, &p)
-	clear(s[:])
-	if !ok {
-		return nil, fmt.Errorf("%w: X25519 public key of low order", ErrKey)
-	}
-	return out[:], nil
-}
-
-func (d dhkemX25519) encap(pub, seed []byte) (shared, enc []byte, err error) {
-	ephemeral, enc, err := d.deriveKeyPair(seed)
-	if err != nil {
-		return nil, nil, err
-	}
-	z, err := d.dh(ephemeral, pub)
-	clear(ephemeral)
-	if err != nil {
-		return nil, nil, err
-	}
-	return d.extractAndExpand(z, enc, pub), enc, nil
-}
-
-func (d dhkemX25519) decap(priv, pub, enc []byte) ([]byte, error) {
-	z, err := d.dh(priv, enc)
-	if err != nil {
-		return nil, err
-	}
-	return d.extractAndExpand(z, enc, pub), nil
-}
-
-func (d dhkemX25519) extractAndExpand(z, enc, pub []byte) []byte {
-	k := d.kdf()
-	prk := k.extract(nil, "eae_prk", z)
-	context := append(append(make([]byte, 0, 2*x25519.Size), enc...), pub...)
-	shared := k.expand(prk, "shared_secret", context, x25519.Size)
-	clear(z)
-	clear(prk)
-	return shared
 }

@@ -177,6 +177,9 @@ func (f *framer) canonical(a *AuthenticatedContent, d senderData, padding int) e
 	if d.guard != want {
 		return fmt.Errorf("%w: reuse guard", ErrNotCanonical)
 	}
+	if !bytes.Equal(a.Auth.Signature, f.suite.sig.normal(a.Auth.Signature)) {
+		return fmt.Errorf("%w: signature with the greater s", ErrNotCanonical)
+	}
 	n := len(a.unpadded())
 	if padding != padme(n)-n {
 		return fmt.Errorf("%w: %d bytes of padding after %d", ErrNotCanonical, padding, n)

@@ -235,14 +235,18 @@ func (f *freshPath) wipe() {
 // made (Section 7.5). It verifies the leaf, all lengths, the parent hash and
 // that all keys are new. For an external commit the leaf was added before.
 func (t *RatchetTree) applyPath(sender LeafIndex, p *UpdatePath, groupID []byte, added []LeafIndex) (*RatchetTree, error) {
-	old := t.Leaf(sender)
-	if old == nil {
+	if t.Leaf(sender) == nil {
 		return nil, fmt.Errorf("%w: leaf %d sent a path", ErrMember, sender)
 	}
-	leaf := &p.LeafNode
-	if err := t.s.verifyLeaf(leaf, LeafNodeSourceCommit, groupID, sender); err != nil {
+	if err := t.s.verifyLeaf(&p.LeafNode, LeafNodeSourceCommit, groupID, sender); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPath, err)
 	}
+	return t.mergePath(sender, p, added)
+}
+
+// mergePath is applyPath for a member's leaf that was verified.
+func (t *RatchetTree) mergePath(sender LeafIndex, p *UpdatePath, added []LeafIndex) (*RatchetTree, error) {
+	old, leaf := t.Leaf(sender), &p.LeafNode
 	// Section 12.4.2: no public key of the path may be in the tree before. The
 	// leaf of an external commit is there because it was added.
 	if t.hasEncryptionKey(leaf.EncryptionKey) && !bytes.Equal(leaf.raw, old.raw) {
