@@ -108,6 +108,7 @@ func (s *step) takeCommit(a arrival, e *epoch, o *mls.Opened) (Result, error) {
 	if err := s.apply(e, o.Delta); err != nil {
 		return Result{}, err
 	}
+	s.backHere(c.Author)
 	forked := len(s.graph.Children(e.id)) > 0
 	if err := s.adopt(a.cid, c, e, o.ContentHash, o.Commit.Child); err != nil {
 		return Result{}, err

@@ -133,3 +133,36 @@ func parsePending(b []byte) (*message, error) {
 	}
 	return m, nil
 }
+
+// sendAgain publishes own texts on the head, under their old ids, whose epoch
+// this device gave up or had to erase while nobody was known to have them:
+// what nobody could open any more would be lost. Whoever had it drops the
+// second copy by its id.
+func (s *step) sendAgain() error {
+	for _, c := range s.lost() {
+		d, err := parseAppData(s.unsent[c])
+		if err != nil {
+			return fmt.Errorf("%w: outbox: %w", ErrInternal, err)
+		}
+		s.sent(c)
+		a, err := s.sendApplication(d)
+		if err != nil {
+			return err
+		}
+		s.emit(Event{Kind: KindResent, CID: a.cid.String(), Epoch: a.header.Epoch, Head: a.header.Links.Parent.String(),
+			ID: hex.EncodeToString(d.ID[:]), From: hexKey(keyOf(s.self)), Name: s.id.Name, Text: string(d.Body), Mine: true,
+			Why: "nobody was known to have it when its epoch was given up"})
+	}
+	return nil
+}
+
+// lost lists own texts of the outbox whose epoch is gone here.
+func (g *Group) lost() []cid.Cid {
+	var out []cid.Cid
+	for _, c := range sorted(g.unsent) {
+		if m := g.frames[c]; len(g.unsent[c]) > 0 && m != nil && g.epochs[idOf(m.Links.Parent)] == nil {
+			out = append(out, c)
+		}
+	}
+	return out
+}

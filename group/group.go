@@ -82,8 +82,8 @@ type Group struct {
 	// whose chain they continue.
 	unreadUpTo map[dag.Member]uint64
 	holes      map[cid.Cid]uint64 // linked to by opened frames but not settled: the largest epoch of these
-	unsent     map[cid.Cid]struct{}
-	nodes      map[string]int // tree records by hash, with the number of their users
+	unsent     map[cid.Cid][]byte // own blocks that nobody is known to hold; of texts the application data
+	nodes      map[string]int     // tree records by hash, with the number of their users
 	messages   map[string]struct{}
 	pending    []*message
 	forks      map[dag.ID]string // forks announced, with the child chosen
@@ -100,6 +100,7 @@ type Group struct {
 	entered  *rejoin           // the one that brought us here, until the base is sure to stay
 	answered map[string]answer // Welcomes that answered offers, by KeyPackage reference
 	notified map[string]bool   // members that told us so, by key
+	noticed  uint64            // frames settled when they did
 
 	due due
 }
@@ -135,7 +136,7 @@ func newGroup(c Config, id Identity) *Group {
 		cfg: c, id: id, state: member,
 		epochs: map[dag.ID]*epoch{}, commits: map[dag.ID]*commit{}, names: map[string]string{}, unsettled: map[dag.ID]struct{}{},
 		frames: map[cid.Cid]*meta{}, held: map[cid.Cid]struct{}{}, open: map[cid.Cid]struct{}{},
-		unreadUpTo: map[dag.Member]uint64{}, holes: map[cid.Cid]uint64{}, unsent: map[cid.Cid]struct{}{}, nodes: map[string]int{}, messages: map[string]struct{}{},
+		unreadUpTo: map[dag.Member]uint64{}, holes: map[cid.Cid]uint64{}, unsent: map[cid.Cid][]byte{}, nodes: map[string]int{}, messages: map[string]struct{}{},
 		forks: map[dag.ID]string{}, waiting: map[cid.Cid]*parked{}, waiters: map[cid.Cid][]cid.Cid{},
 		peerParked: map[string]int{}, rejected: map[cid.Cid]error{},
 		offers: map[string]*offer{}, answered: map[string]answer{}, due: newDue(),

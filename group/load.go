@@ -150,7 +150,7 @@ func (l *loader) readFrame(kind, rest string, value []byte) error {
 	}
 	switch kind {
 	case "u":
-		l.unsent[c] = struct{}{}
+		l.unsent[c] = slices.Clone(value)
 	case "c":
 		v, err := parseCommit(idOf(c), value)
 		if err != nil {

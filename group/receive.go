@@ -285,6 +285,7 @@ func (s *step) checkChain(author dag.Member, l frame.Links) error {
 
 // standAt tells fork choice where the sender stands now.
 func (s *step) standAt(c cid.Cid, author dag.Member, h frame.Header) error {
+	s.backHere(author)
 	change, err := s.graph.AddStand(dag.Stand{
 		ID: idOf(c), Author: author, Seq: h.Links.Seq, At: idOf(h.Links.Parent), Confirms: linkID(h.Links.Confirms),
 	})
@@ -350,11 +351,13 @@ func (s *step) settleOpened(a arrival, author dag.Member, content []byte, id [16
 	h := a.header
 	s.settle(a.cid, &meta{Status: opened, Type: h.ContentType, Epoch: h.Epoch, Links: h.Links,
 		Author: author, Content: content, Message: id}, a.block)
-	if author != s.self {
-		for _, p := range append(h.Links.After, h.Links.Parent) {
-			s.wasSeen(p)
-		}
-	}
+}
+
+// sent takes one block out of the outbox.
+func (s *step) sent(c cid.Cid) {
+	clear(s.unsent[c])
+	delete(s.unsent, c)
+	s.del(s.key("u/"+c.String()), History)
 }
 
 // wasSeen takes an own block, and what it follows, out of the outbox: somebody
@@ -364,8 +367,7 @@ func (s *step) wasSeen(c cid.Cid) {
 		if _, ok := s.unsent[c]; !ok {
 			return
 		}
-		delete(s.unsent, c)
-		s.del(s.key("u/"+c.String()), Public)
+		s.sent(c)
 		m, ok := s.frames[c]
 		if !ok {
 			return

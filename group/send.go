@@ -72,7 +72,11 @@ func (s *step) sendApplication(d appData) (arrival, error) {
 	if err := s.apply(e, delta); err != nil {
 		return arrival{}, err
 	}
-	a, err := s.publish(e, msg)
+	var kept []byte
+	if d.Kind == appText {
+		kept = d.marshal()
+	}
+	a, err := s.publish(e, msg, kept)
 	if err != nil {
 		return arrival{}, err
 	}
@@ -110,7 +114,7 @@ func (s *step) proposeLeave(e *epoch) error {
 	if err := s.apply(e, delta); err != nil {
 		return err
 	}
-	a, err := s.publish(e, msg)
+	a, err := s.publish(e, msg, nil)
 	if err != nil {
 		return err
 	}
@@ -148,16 +152,17 @@ func (s *step) after(prev cid.Cid) []cid.Cid {
 }
 
 // publish seals a message of this device into a block of the output, with its
-// outbox record.
-func (s *step) publish(e *epoch, message []byte) (arrival, error) {
+// outbox record. Of a text that holds the plaintext, until somebody is known
+// to have the block: if nobody can open it any more, it is sent again.
+func (s *step) publish(e *epoch, message, plain []byte) (arrival, error) {
 	f, err := frame.New(message, e.mls.ID())
 	if err != nil {
 		return arrival{}, fmt.Errorf("%w: %w", ErrInternal, err)
 	}
 	b := s.gossip.Seal(f.Marshal())
 	s.out.Publish = append(s.out.Publish, b)
-	s.unsent[b.CID] = struct{}{}
-	s.put(s.key("u/"+b.CID.String()), []byte{1}, Public)
+	s.unsent[b.CID] = plain
+	s.put(s.key("u/"+b.CID.String()), append([]byte{}, plain...), History)
 	return arrival{cid: b.CID, block: b.Data, frame: f, header: f.Header()}, nil
 }
 
@@ -187,7 +192,7 @@ func (s *step) commitOnHead(r mls.CommitRequest, supersedes []dag.ID) (*ownCommi
 	if err != nil {
 		return nil, fmt.Errorf("group: commit: %w", err)
 	}
-	a, err := s.publish(e, staged.Message)
+	a, err := s.publish(e, staged.Message, nil)
 	if err != nil {
 		return nil, err
 	}

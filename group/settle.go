@@ -93,6 +93,11 @@ func (s *step) settle(c cid.Cid, m *meta, block []byte) {
 	s.frames[c] = m
 	delete(s.holes, c)
 	s.link(c, m)
+	if m.Author != s.self { // unread frames tell, too, what their senders have
+		for _, p := range m.past() {
+			s.wasSeen(p)
+		}
+	}
 	s.dirty = true
 	s.ready = append(s.ready, s.waiters[c]...)
 	delete(s.waiters, c)

@@ -197,6 +197,7 @@ func (s *step) hearNotice(n notice) error {
 	if string(n.Signer) != s.inviter && 3*len(s.notified) <= len(s.base) {
 		return nil
 	}
+	s.noticed = s.settled
 	if s.state != stranded {
 		s.state, s.dirty = stranded, true
 		key := string(n.Signer)
@@ -204,6 +205,17 @@ func (s *step) hearNotice(n notice) error {
 			Why: "the branch on which this device was added lost; it asks to be added again"})
 	}
 	return s.makeOffer(n)
+}
+
+// backHere: a member that told us of another head sends on ours again, so the
+// choice went back to the branch that we are on.
+func (s *step) backHere(author dag.Member) {
+	if s.state != stranded || author == s.self || len(s.notified) > 0 && !s.notified[keyOf(author)] || s.settled <= s.noticed {
+		return
+	}
+	s.state, s.notified, s.dirty = member, nil, true
+	s.emit(Event{Kind: KindRejoined, Epoch: s.graph.Number(s.head), Head: text(s.head), From: hexKey(keyOf(author)),
+		Name: s.names[keyOf(author)], Why: "the choice went back to the branch of this device"})
 }
 
 // makeOffer answers with a fresh KeyPackage for the head that was named. Its

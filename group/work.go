@@ -62,6 +62,9 @@ func (s *step) tick() error {
 	if err := s.notices(); err != nil {
 		return err
 	}
+	if err := s.sendAgain(); err != nil {
+		return err
+	}
 	return s.ackWhenDue()
 }
 
@@ -368,6 +371,9 @@ func (s *step) wake() time.Time {
 	case member:
 		at(s.due.ack)
 		at(s.due.workAt)
+		if len(s.lost()) > 0 {
+			at(s.env.Now)
+		}
 		for _, t := range s.due.notice {
 			at(t)
 		}
