@@ -23,44 +23,52 @@ func (e entry) cost() int64 { return int64(len(e.key)+len(e.value)) + 64 }
 // counts. When it returns nil, ops survive a crash. ErrDiskFull, ErrKey and
 // ErrClass change nothing; after ErrBroken the batch is there wholly or not at
 // all once the store was opened again. ctx is heard until the writing begins.
+// What ops delete or overwrite is erased within [Options].EraseInterval.
 func (s *Store) Commit(ctx context.Context, ops []group.Op) error {
-	if err := s.use(); err != nil {
-		return err
-	}
-	defer s.done()
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-	case <-ctx.Done():
-		return fmt.Errorf("store: waiting to write: %w", ctx.Err())
-	}
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("store: waiting to write: %w", err)
-	}
+	return s.exclusively(ctx, func() error { return s.commit(ops) })
+}
+
+func (s *Store) commit(ops []group.Op) error {
 	ops, deletesOnly, err := lastOfEach(ops)
 	if err != nil || len(ops) == 0 {
 		return err
 	}
-	var entries []entry
-	next := s.state
-	next.seq++
+	var b *batch
 	if err := guard("preparing a batch", func() (err error) {
-		entries, err = s.prepare(ops, &next)
+		b, err = s.prepare(ops, deletesOnly)
 		return err
 	}); err != nil {
 		return err
 	}
-	entries = append(entries, entry{key: keyState, value: next.marshal()})
-	cost, fits := s.fits(entries)
-	if !fits {
-		cost *= 3 // the journal, the records, and the tables that follow them
+	if s.interval < 0 && len(b.gone) > 0 {
+		return s.erase(b)
 	}
-	if err := s.space.forBatch(uint64(cost), deletesOnly); err != nil {
+	if err := s.plain(b); err != nil {
 		return err
 	}
-	if err := s.carryOut(entries, fits); err != nil {
+	s.arm()
+	return nil
+}
+
+// plain writes a batch whose erasures, if any, have time.
+func (s *Store) plain(b *batch) error {
+	b.next = s.state
+	s.pack(b, s.current)
+	b.next.tidy = b.next.tidy && len(b.gone)+len(b.made) == 0
+	b.entries = append(b.entries, entry{key: keyState, value: b.next.marshal()})
+	cost, fits := s.fits(b.entries)
+	if err := s.space.forBatch(cost, b.deletesOnly); err != nil {
+		return err
+	}
+	if err := s.carryOut(b.entries, fits, nil); err != nil {
 		return s.breakOn(err)
 	}
+	s.keep(b)
+	return s.acknowledge(b.next)
+}
+
+// acknowledge is the end of every batch.
+func (s *Store) acknowledge(next state) error {
 	s.state = next
 	if err := errors.Join(s.files.settle(), s.mark.set(next.seq)); err != nil {
 		return s.breakOn(err)
@@ -71,11 +79,33 @@ func (s *Store) Commit(ctx context.Context, ops []group.Op) error {
 	return nil
 }
 
-func (s *Store) carryOut(entries []entry, fits bool) error {
-	if fits {
+// carryOut writes entries so that no reader sees a part of them. swap, if not
+// nil, is called before the next reader begins.
+func (s *Store) carryOut(entries []entry, fits bool, swap func()) error {
+	if fits && swap == nil {
 		return s.write(entries)
 	}
-	return s.writeJournal(entries)
+	var pieces int
+	var seal entry
+	if !fits {
+		var err error
+		entries = append(entries, entry{key: keySeal})
+		if pieces, seal, err = s.writePieces(entries); err != nil {
+			return err
+		}
+	}
+	s.view.Lock()
+	defer s.view.Unlock()
+	var err error
+	if fits {
+		err = s.write(entries)
+	} else {
+		err = s.writeSealed(entries, pieces, seal)
+	}
+	if err == nil && swap != nil {
+		swap()
+	}
+	return err
 }
 
 // lastOfEach checks ops and drops those that a later one overrides.
@@ -100,44 +130,78 @@ func lastOfEach(ops []group.Op) (kept []group.Op, deletesOnly bool, err error) {
 	return kept, deletesOnly, nil
 }
 
-// prepare turns ops into badger's entries: sealed, cut, and with the deletion
-// of parts that a longer predecessor leaves behind.
-func (s *Store) prepare(ops []group.Op, next *state) ([]entry, error) {
+// batch is a batch on its way to badger.
+type batch struct {
+	ops         []group.Op
+	old         []int // parts that the record at ops[i].Key has now
+	deletesOnly bool
+	gone        []uint64 // key ids of the records that it deletes or overwrites
+	made        []uint64 // key ids that it takes
+	entries     []entry
+	next        state
+}
+
+// prepare looks at what the ops replace.
+func (s *Store) prepare(ops []group.Op, deletesOnly bool) (*batch, error) {
 	txn := s.db.NewTransaction(false)
 	defer txn.Discard()
-	entries := make([]entry, 0, len(ops)+1)
-	for _, op := range ops {
-		old, err := oldParts(txn, op.Key)
+	b := &batch{ops: ops, deletesOnly: deletesOnly, old: make([]int, len(ops))}
+	for i, op := range ops {
+		h, err := readHeader(txn, op.Key)
 		if err != nil {
 			return nil, err
 		}
-		parts := 0
-		if op.Value == nil {
-			entries = append(entries, entry{key: recordKey(op.Key)})
-		} else {
-			h, body, err := s.pack(op, next)
-			if err != nil {
-				return nil, err
-			}
-			parts = h.parts()
-			entries = appendRecord(entries, op.Key, h, body)
-		}
-		for i := parts + 1; i <= old; i++ {
-			entries = append(entries, entry{key: partKey(op.Key, i)})
+		b.old[i] = h.parts()
+		if h.wrap == wrapByID {
+			b.gone = append(b.gone, h.keyID)
 		}
 	}
-	return entries, nil
+	return b, nil
 }
 
-// pack makes the header and the body of a record, and takes a key id for it.
-func (s *Store) pack(op group.Op, next *state) (header, []byte, error) {
-	if op.Class == group.Public {
-		return header{class: op.Class, wrap: wrapNone, length: uint64(len(op.Value))}, op.Value, nil
+// readHeader is zero if there is no record.
+func readHeader(txn *badger.Txn, key string) (h header, err error) {
+	item, err := txn.Get(recordKey(key))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return header{}, nil
 	}
-	id := next.nextKey
-	next.nextKey++
-	body, err := s.keys.seal(op.Key, op.Class, id, op.Value)
-	return header{class: op.Class, wrap: wrapDerived, keyID: id, length: uint64(len(body))}, body, err
+	if err != nil {
+		return header{}, fmt.Errorf("%w: looking up a record: %w", ErrCorrupt, err)
+	}
+	err = item.Value(func(b []byte) (err error) {
+		h, _, err = parseHeader(b)
+		return err
+	})
+	return h, err
+}
+
+// pack turns the ops into badger's entries: sealed with keys of g, cut, and with
+// the deletion of parts that a longer predecessor leaves behind.
+func (s *Store) pack(b *batch, g *generation) {
+	b.next.seq++
+	for i, op := range b.ops {
+		parts := 0
+		if op.Value == nil {
+			b.entries = append(b.entries, entry{key: recordKey(op.Key)})
+		} else {
+			h := header{class: op.Class, wrap: wrapNone, length: uint64(len(op.Value))}
+			body := op.Value
+			if op.Class != group.Public {
+				h.wrap, h.keyID = wrapByID, b.next.nextKey
+				b.next.nextKey++
+				b.made = append(b.made, h.keyID)
+				k := g.root.young(h.keyID)
+				body = sealRecord(&k, op.Key, op.Class, h.keyID, op.Value)
+				k.wipe()
+				h.length = uint64(len(body))
+			}
+			parts = h.parts()
+			b.entries = appendRecord(b.entries, op.Key, h, body)
+		}
+		for j := parts + 1; j <= b.old[i]; j++ {
+			b.entries = append(b.entries, entry{key: partKey(op.Key, j)})
+		}
+	}
 }
 
 func appendRecord(entries []entry, key string, h header, body []byte) []entry {
@@ -154,32 +218,17 @@ func appendRecord(entries []entry, key string, h header, body []byte) []entry {
 	return entries
 }
 
-// oldParts is how many parts the record at key has now.
-func oldParts(txn *badger.Txn, key string) (int, error) {
-	item, err := txn.Get(recordKey(key))
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("%w: looking up a record: %w", ErrCorrupt, err)
-	}
-	if item.UserMeta()&metaCut == 0 {
-		return 0, nil
-	}
-	var h header
-	err = item.Value(func(b []byte) (err error) {
-		h, _, err = parseHeader(b)
-		return err
-	})
-	return h.parts(), err
-}
-
-// fits tells whether entries go into one transaction of badger's.
-func (s *Store) fits(entries []entry) (cost int64, fits bool) {
+// fits tells whether entries go into one transaction of badger's, and what they
+// may cost on the disk.
+func (s *Store) fits(entries []entry) (bytes uint64, fits bool) {
+	var cost int64
 	for _, e := range entries {
 		cost += e.cost()
 	}
-	return cost, cost <= s.txnBytes() && len(entries) <= s.txnCount()
+	if fits = cost <= s.txnBytes() && len(entries) <= s.txnCount(); !fits {
+		cost *= 3 // the journal, the records, and the tables that follow them
+	}
+	return uint64(cost), fits
 }
 
 // A quarter is left to badger's own way of counting.
@@ -189,10 +238,8 @@ func (s *Store) txnCount() int   { return int(s.db.MaxBatchCount() * 3 / 4) }
 // write is one synced transaction.
 func (s *Store) write(entries []entry) error {
 	return guard("writing", func() error {
-		if s.fault != nil {
-			if err := s.fault(); err != nil {
-				return err
-			}
+		if err := s.reach("write"); err != nil {
+			return err
 		}
 		txn := s.db.NewTransaction(true)
 		defer txn.Discard()
@@ -210,6 +257,6 @@ func (s *Store) write(entries []entry) error {
 		if err := txn.Commit(); err != nil {
 			return fmt.Errorf("store: writing a batch: %w", err)
 		}
-		return nil
+		return s.reach("write done")
 	})
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -94,9 +95,11 @@ func TestNewer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	binary.BigEndian.PutUint16(b[8:], rootVersion+1)
-	sum := sha256.Sum256(b[:slotBody])
-	copy(b[slotBody:], sum[:])
+	at, _ := onlySlot(t, b)
+	sl := b[at*slotStride:]
+	binary.BigEndian.PutUint16(sl[8:], rootVersion+1)
+	sum := sha256.Sum256(sl[:slotBody])
+	copy(sl[slotBody:], sum[:])
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -105,8 +108,9 @@ func TestNewer(t *testing.T) {
 	}
 }
 
-// TestSlots puts the next generation beside the present one, as an interrupted
-// erasure does, in either slot: the present one counts, the other is wiped.
+// TestSlots puts the next generation, or a torn slot, beside the present one, as
+// an interrupted erasure does, in either slot: the present one counts, the
+// other is wiped.
 func TestSlots(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "home")
 	s := openInside(t, dir)
@@ -114,13 +118,24 @@ func TestSlots(t *testing.T) {
 	if err := s.Commit(t.Context(), []group.Op{put}); err != nil {
 		t.Fatal(err)
 	}
-	root := slot{gen: s.state.gen, key: append([]byte(nil), s.keys.root...)}
 	s.Close()
 	path := filepath.Join(dir, rootFile)
-	for at := range slotCount {
-		b := make([]byte, slotCount*slotStride)
-		copy(b[at*slotStride:], root.marshal())
-		copy(b[(1-at)*slotStride:], slot{gen: root.gen + 1, key: make([]byte, rootKeySize)}.marshal())
+	for round := range 4 {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, present := onlySlot(t, b)
+		beside := slot{gen: present.gen + 1, key: make([]byte, len(secret{}))}.marshal()
+		if round >= 2 {
+			beside = bytes.Repeat([]byte{0xa5}, slotSize/2)
+		}
+		if round%2 == 1 { // to the other place
+			clear(b)
+			copy(b[(1-at)*slotStride:], present.marshal())
+			at = 1 - at
+		}
+		copy(b[(1-at)*slotStride:], beside)
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -128,12 +143,36 @@ func TestSlots(t *testing.T) {
 		if v, err := s.Get(t.Context(), "d/1"); err != nil || string(v) != "x" {
 			t.Fatalf("Get = %q, %v", v, err)
 		}
+		if b, err = os.ReadFile(path); err != nil {
+			t.Fatal(err)
+		}
+		if _, now := onlySlot(t, b); now.gen != present.gen+1 {
+			t.Fatalf("generation %d after %d", now.gen, present.gen)
+		}
 		s.Close()
-		slots, err := readRoot(dir)
-		if err != nil || len(slots) != 1 || slots[at].gen != root.gen {
-			t.Fatalf("slots after Open: %d, %v", len(slots), err)
+	}
+}
+
+// onlySlot wants one slot, and nothing at all in the place of the other.
+func onlySlot(t *testing.T, b []byte) (at int, s slot) {
+	t.Helper()
+	at = -1
+	for i := range slotCount {
+		piece := b[i*slotStride : i*slotStride+slotSize]
+		found, err := parseSlot(piece)
+		if err == nil {
+			if at >= 0 {
+				t.Fatal("two slots stand")
+			}
+			at, s = i, found
+		} else if !bytes.Equal(piece, make([]byte, slotSize)) {
+			t.Fatalf("slot %d is neither valid nor wiped", i)
 		}
 	}
+	if at < 0 {
+		t.Fatal("no slot stands")
+	}
+	return at, s
 }
 
 // TestKeyIDs: no two records of a store have one key, also across reopening and

@@ -30,9 +30,8 @@ const (
 	pieceHeader = 10
 )
 
-func (s *Store) writeJournal(entries []entry) error {
-	entries = append(entries, entry{key: keySeal})
-	pieces := 0
+// writePieces is step 1. The returned seal makes them count.
+func (s *Store) writePieces(entries []entry) (pieces int, seal entry, err error) {
 	sum := sha256.New()
 	var piece []byte
 	flush := func() error {
@@ -46,18 +45,21 @@ func (s *Store) writeJournal(entries []entry) error {
 		piece = appendEntry(piece, e)
 		if len(piece) >= pieceSize {
 			if err := flush(); err != nil {
-				return err
+				return 0, entry{}, err
 			}
 		}
 	}
 	if len(piece) > 0 {
 		if err := flush(); err != nil {
-			return err
+			return 0, entry{}, err
 		}
 	}
-	s.view.Lock()
-	defer s.view.Unlock()
-	if err := s.write([]entry{{key: keySeal, value: marshalSeal(pieces, sum)}}); err != nil {
+	return pieces, entry{key: keySeal, value: marshalSeal(pieces, sum)}, nil
+}
+
+// writeSealed is steps 2 to 5.
+func (s *Store) writeSealed(entries []entry, pieces int, seal entry) error {
+	if err := s.write([]entry{seal}); err != nil {
 		return err
 	}
 	if err := s.apply(entries); err != nil {
@@ -144,9 +146,6 @@ func (s *Store) finishJournal() error {
 			return fmt.Errorf("%w: the journal does not fit its seal", ErrCorrupt)
 		}
 		if err := s.apply(entries); err != nil {
-			return err
-		}
-		if _, err := s.readState(); err != nil {
 			return err
 		}
 	}

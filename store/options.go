@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"log/slog"
+	"time"
 )
 
 // Options of [Open]. A zero field takes its default.
@@ -30,9 +31,22 @@ type Options struct {
 	// opens, newest first, at about 1 GiB/s; of the rest only the index is. 0 is
 	// 1 GiB.
 	VerifyBytes int64
+	// EraseInterval is the longest time between the acknowledgement of a batch
+	// and the erasure of what it deleted or overwrote, in a store that is not
+	// overloaded: erasures gather. They survive a crash, the next Open carries
+	// them out. Negative: before the batch is acknowledged. 0 is 1 s; at most 1 h.
+	EraseInterval time.Duration
+	// Sealing of the root key.
+	Sealing Sealing
 
 	free func(dir string) (uint64, error) // of tests
+	hook func(point string) error         // of tests: called at each step of a write
+	draw func(what drawn, k *secret)      // of tests: in the place of crypto/rand
+	work int                              // of tests: scrypt's work factor, log2
 }
+
+// EraseNow is the [Options].EraseInterval that erases before acknowledging.
+const EraseNow time.Duration = -1
 
 const (
 	minFree         = 16 << 20
@@ -44,6 +58,8 @@ const (
 	maxMemTable     = 64 << 20
 	defaultMemTable = 8 << 20
 	defaultVerify   = 1 << 30
+	defaultErase    = time.Second
+	maxErase        = time.Hour
 )
 
 // Validate fills in defaults and checks bounds.
@@ -63,7 +79,14 @@ func (o *Options) Validate() error {
 	if o.VerifyBytes == 0 {
 		o.VerifyBytes = defaultVerify
 	}
+	if o.EraseInterval == 0 {
+		o.EraseInterval = defaultErase
+	}
 	switch {
+	case o.EraseInterval > maxErase:
+		return fmt.Errorf("%w: EraseInterval is %v, at most %v", ErrOptions, o.EraseInterval, maxErase)
+	case o.Sealing.KeyFile != "" && o.Sealing.Passphrase != nil:
+		return fmt.Errorf("%w: Sealing is a passphrase or a key file, not both", ErrOptions)
 	case o.Dir == "":
 		return fmt.Errorf("%w: Dir is empty", ErrOptions)
 	case o.MinFreeBytes < minFree:

@@ -12,6 +12,7 @@ const (
 	spaceMeta    = 'm' // format, state, canary
 	spaceRecord  = 'r' // || key
 	spacePart    = 'p' // || uint16 length of key || key || uint32 index from 1
+	spaceNode    = 'n' // || uint8 level || uint64 index: the erasure tree
 	spaceJournal = 'j' // || uint32 index from 0
 )
 
@@ -23,7 +24,8 @@ var (
 )
 
 const (
-	formatVersion = 1
+	formatVersion = 2
+	formatNoTree  = 1 // all keys derived from one root key; Open upgrades it
 	maxKey        = 1024
 	// partSize cuts stored values, so that each piece is below badger's
 	// threshold for the value log, which would keep it longest.
@@ -53,8 +55,8 @@ func journalKey(index int) []byte {
 type wrap uint8
 
 const (
-	wrapNone    wrap = iota // Public: not encrypted
-	wrapDerived             // derived from the root key and the key id
+	wrapNone wrap = iota // Public: not encrypted
+	wrapByID             // by the key id: derived from the root key or in the erasure tree
 )
 
 const headerVersion = 1
@@ -103,7 +105,7 @@ func parseHeader(b []byte) (header, []byte, error) {
 	}
 	body := b[headerSize:]
 	switch {
-	case b[0] > headerVersion || h.wrap > wrapDerived:
+	case b[0] > headerVersion || h.wrap > wrapByID:
 		return header{}, nil, fmt.Errorf("%w (record version %d, wrapping %d)", ErrNewerFormat, b[0], h.wrap)
 	case b[0] != headerVersion || h.class < group.Public || h.class > group.History,
 		(h.class == group.Public) != (h.wrap == wrapNone),
@@ -115,26 +117,62 @@ func parseHeader(b []byte) (header, []byte, error) {
 
 // state is written with every batch.
 //
-//	struct { uint64 gen; uint64 seq; uint64 next_key_id; } State; // 24 bytes
+//	struct {
+//	  uint64 gen;          // of the root key
+//	  uint64 seq;          // number of the batch
+//	  uint64 next_key_id;
+//	  uint64 young;        // ids from here on are derived from the root key
+//	  uint8 levels;        // of the erasure tree, 0: it is empty
+//	  uint8 tidy;          // 1: the tree holds the keys of all records, and no others
+//	} State;               // 34 bytes; in format 1 the first 24
 type state struct {
-	gen     uint64 // of the root key
-	seq     uint64 // number of the batch
+	gen     uint64
+	seq     uint64
 	nextKey uint64
+	young   uint64
+	levels  int
+	tidy    bool
 }
 
 func (s state) marshal() []byte {
-	b := binary.BigEndian.AppendUint64(nil, s.gen)
-	b = binary.BigEndian.AppendUint64(b, s.seq)
-	return binary.BigEndian.AppendUint64(b, s.nextKey)
+	b := make([]byte, 0, stateSize)
+	for _, v := range []uint64{s.gen, s.seq, s.nextKey, s.young} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	tidy := byte(0)
+	if s.tidy {
+		tidy = 1
+	}
+	return append(b, byte(s.levels), tidy)
 }
 
-func parseState(b []byte) (state, error) {
-	if len(b) != 24 {
-		return state{}, fmt.Errorf("%w: the state record has %d bytes, not 24", ErrCorrupt, len(b))
+const (
+	stateSize       = 34
+	stateSizeNoTree = 24
+)
+
+// parseState reads the state of a format. In the format without a tree every
+// key is derived: all of them are young, and the first erasure takes those of
+// the records that are there into the tree.
+func parseState(format int, b []byte) (state, error) {
+	want := stateSize
+	if format == formatNoTree {
+		want = stateSizeNoTree
 	}
-	return state{
+	if len(b) != want {
+		return state{}, fmt.Errorf("%w: the state record has %d bytes, not %d", ErrCorrupt, len(b), want)
+	}
+	s := state{
 		gen:     binary.BigEndian.Uint64(b),
 		seq:     binary.BigEndian.Uint64(b[8:]),
 		nextKey: binary.BigEndian.Uint64(b[16:]),
-	}, nil
+	}
+	if format == formatNoTree {
+		return s, nil
+	}
+	s.young, s.levels, s.tidy = binary.BigEndian.Uint64(b[24:]), int(b[32]), b[33] == 1
+	if s.young > s.nextKey || s.levels > maxLevels || b[33] > 1 {
+		return state{}, fmt.Errorf("%w: the state record is malformed", ErrCorrupt)
+	}
+	return s, nil
 }

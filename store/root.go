@@ -2,11 +2,11 @@ package store
 
 import (
 	"bytes"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,9 +18,9 @@ import (
 //	struct {
 //	  opaque magic[8];      // "dmlsroot"
 //	  uint16 version;       // 1
-//	  uint16 sealing;       // 0: key is the root key itself
+//	  uint16 sealing;       // 0: none, 1: passphrase, 2: key file (file sealing.go)
 //	  uint64 generation;    // from 1
-//	  opaque key<0..458>;   // uint16 length; 32 bytes when not sealed
+//	  opaque key<0..458>;   // uint16 length; 32 bytes when not sealed, else 80
 //	  opaque zero[...];
 //	  opaque checksum[32];  // SHA-256 of the 480 bytes before it
 //	} Slot;                 // 512 bytes, at offsets 0 and 4096; all zero: wiped
@@ -28,23 +28,24 @@ const (
 	rootFile    = "root"
 	rootMagic   = "dmlsroot"
 	rootVersion = 1
-	rootKeySize = 32
 	slotSize    = 512
 	slotBody    = slotSize - sha256.Size
 	slotStride  = 4096
 	slotCount   = 2
 )
 
+// slot is one slot as it stands in the file.
 type slot struct {
-	gen uint64
-	key []byte
+	gen     uint64
+	sealing uint16
+	key     []byte
 }
 
 func (s slot) marshal() []byte {
 	b := make([]byte, 0, slotSize)
 	b = append(b, rootMagic...)
 	b = binary.BigEndian.AppendUint16(b, rootVersion)
-	b = binary.BigEndian.AppendUint16(b, 0)
+	b = binary.BigEndian.AppendUint16(b, s.sealing)
 	b = binary.BigEndian.AppendUint64(b, s.gen)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(s.key)))
 	b = append(b, s.key...)
@@ -66,11 +67,11 @@ func parseSlot(b []byte) (slot, error) {
 		return slot{}, errNoSlot
 	}
 	version, sealing := binary.BigEndian.Uint16(b[8:]), binary.BigEndian.Uint16(b[10:])
-	if version > rootVersion || sealing != 0 {
+	if version > rootVersion || sealing > sealedKeyFile {
 		return slot{}, fmt.Errorf("%w (root file version %d, sealing %d)", ErrNewerFormat, version, sealing)
 	}
 	n := int(binary.BigEndian.Uint16(b[20:]))
-	if n != rootKeySize {
+	if n != sealedSize(sealing) {
 		return slot{}, errNoSlot
 	}
 	for _, z := range b[22+n : slotBody] {
@@ -78,95 +79,124 @@ func parseSlot(b []byte) (slot, error) {
 			return slot{}, errNoSlot
 		}
 	}
-	return slot{gen: binary.BigEndian.Uint64(b[12:]), key: bytes.Clone(b[22 : 22+n])}, nil
+	return slot{gen: binary.BigEndian.Uint64(b[12:]), sealing: sealing, key: bytes.Clone(b[22 : 22+n])}, nil
 }
 
-// readRoot returns the slots that stand, by position. The error is
-// fs.ErrNotExist if there is no file.
-func readRoot(dir string) (map[int]slot, error) {
-	b, err := os.ReadFile(filepath.Join(dir, rootFile))
+// root is the open root file.
+type root struct {
+	f    *os.File
+	path string
+	at   int // the slot that counts
+	hook func(point string) error
+}
+
+// openRoot opens the file with flags; the error is fs.ErrNotExist if there is
+// none.
+func openRoot(dir string, flags int, hook func(point string) error) (*root, error) {
+	path := filepath.Join(dir, rootFile)
+	f, err := os.OpenFile(path, flags, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("store: reading the root file: %w", err)
+		return nil, fmt.Errorf("store: opening the root file: %w", err)
 	}
-	defer clear(b)
-	found := make(map[int]slot)
-	for i := range slotCount {
-		at := i * slotStride
-		if len(b) < at+slotSize {
-			break
-		}
-		s, err := parseSlot(b[at : at+slotSize])
-		if errors.Is(err, ErrNewerFormat) {
-			return nil, err
-		}
-		if err == nil {
-			found[i] = s
-		}
-	}
-	return found, nil
+	return &root{f: f, path: path, hook: hook}, nil
 }
 
-// createRoot draws a root key and writes it as generation 1. It replaces a
-// file, so the caller must know that no record depends on the old one.
-func createRoot(dir string) (slot, error) {
-	s := slot{gen: 1, key: make([]byte, rootKeySize)}
-	rand.Read(s.key) // never fails (crypto/rand)
-	b := make([]byte, slotCount*slotStride)
-	m := s.marshal()
-	copy(b, m)
-	clear(m)
-	defer clear(b)
+// createRoot makes a file with two wiped slots. It replaces a file, so the
+// caller must know that no record depends on the old one.
+func createRoot(dir string, hook func(point string) error) (*root, error) {
 	path := filepath.Join(dir, rootFile)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return slot{}, fmt.Errorf("store: %w", err)
+		return nil, fmt.Errorf("store: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	r, err := openRoot(dir, os.O_CREATE|os.O_EXCL|os.O_RDWR, hook)
 	if err != nil {
-		return slot{}, fmt.Errorf("store: creating the root file: %w", err)
+		return nil, err
 	}
-	_, err = f.Write(b)
+	_, err = r.f.WriteAt(make([]byte, slotCount*slotStride), 0)
 	if err == nil {
-		err = f.Sync()
+		err = r.f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return slot{}, fmt.Errorf("store: writing the root file: %w", err)
+	if err == nil {
+		err = syncDir(dir)
 	}
-	return s, syncDir(dir)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("store: creating the root file: %w", err), r.f.Close())
+	}
+	return r, nil
 }
 
-// wipeSlot overwrites one slot in place.
-func wipeSlot(dir string, i int) error {
-	f, err := os.OpenFile(filepath.Join(dir, rootFile), os.O_WRONLY, 0)
-	if err != nil {
-		return fmt.Errorf("store: %w", err)
+// slots returns the slots that stand, by position, and which of the others hold
+// anything at all.
+func (r *root) slots() (found map[int]slot, dirty map[int]bool, err error) {
+	b := make([]byte, slotCount*slotStride)
+	defer clear(b)
+	n, err := r.f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, nil, fmt.Errorf("store: reading the root file: %w", err)
 	}
-	_, err = f.WriteAt(make([]byte, slotSize), int64(i)*slotStride)
-	if err == nil {
-		err = f.Sync()
+	found, dirty = make(map[int]slot), make(map[int]bool)
+	for i := range slotCount {
+		at := b[min(i*slotStride, n):min(i*slotStride+slotSize, n)]
+		s, err := parseSlot(at)
+		switch {
+		case errors.Is(err, ErrNewerFormat):
+			return nil, nil, err
+		case err == nil:
+			found[i] = s
+		}
+		dirty[i] = !bytes.Equal(at, make([]byte, len(at)))
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
+	return found, dirty, nil
+}
+
+// choose takes the slot of generation gen.
+func (r *root) choose(found map[int]slot, gen uint64) (slot, error) {
+	for i := range slotCount {
+		if s, ok := found[i]; ok && s.gen == gen {
+			r.at = i
+			return s, nil
+		}
+	}
+	return slot{}, fmt.Errorf("%w: no slot of %s has generation %d; "+
+		"put back the root file that was there when dmls last ran", ErrRootMismatch, r.path, gen)
+}
+
+// prepare writes the next generation into the spare slot.
+func (r *root) prepare(s slot) error {
+	m := s.marshal()
+	defer clear(m)
+	if err := r.write("root", m, 1-r.at); err != nil {
+		return fmt.Errorf("store: writing a slot of the root file: %w", err)
+	}
+	return nil
+}
+
+// turn makes the spare slot the one that counts and wipes the other. When it
+// returns nil, the former root key is gone.
+func (r *root) turn() error {
+	r.at = 1 - r.at
+	return r.wipeSpare()
+}
+
+// wipeSpare overwrites in place the slot that does not count.
+func (r *root) wipeSpare() error {
+	if err := r.write("wipe", make([]byte, slotSize), 1-r.at); err != nil {
 		return fmt.Errorf("store: wiping a slot of the root file: %w", err)
 	}
 	return nil
 }
 
-// chooseRoot takes the slot of generation gen and wipes the other one, which
-// an interrupted erasure left.
-func chooseRoot(dir string, slots map[int]slot, gen uint64) (slot, error) {
-	for i := range slotCount {
-		s, ok := slots[i]
-		if !ok || s.gen != gen {
-			continue
-		}
-		if other, ok := slots[1-i]; ok {
-			clear(other.key)
-			if err := wipeSlot(dir, 1-i); err != nil {
-				return slot{}, err
-			}
-		}
-		return s, nil
+func (r *root) write(point string, b []byte, i int) error {
+	if err := r.hook(point); err != nil {
+		return err
 	}
-	return slot{}, fmt.Errorf("%w: no slot of %s has generation %d; "+
-		"put back the root file that was there when dmls last ran",
-		ErrRootMismatch, filepath.Join(dir, rootFile), gen)
+	if _, err := r.f.WriteAt(b, int64(i)*slotStride); err != nil {
+		return err
+	}
+	if err := syncData(r.f); err != nil {
+		return err
+	}
+	return r.hook(point + " done")
 }
+
+func (r *root) close() error { return r.f.Close() }

@@ -12,16 +12,24 @@ import (
 	"github.com/dmlsd/dmls/group"
 )
 
-// keys finds the key of each record.
-type keys struct {
-	root []byte // 32 bytes
+// derive makes a key of the root key. Whoever lacks the root key of a
+// generation can derive none of the keys that hung on it.
+func (k *secret) derive(label string, id uint64) secret {
+	info := string(binary.BigEndian.AppendUint64([]byte(label), id))
+	out, err := hkdf.Expand(sha256.New, k[:], info, len(secret{}))
+	if err != nil {
+		panic("store: HKDF of 32 bytes: " + err.Error()) // only a wrong length fails
+	}
+	s := secret(out)
+	clear(out)
+	return s
 }
 
-// record derives the key of one record.
-func (k *keys) record(id uint64) ([]byte, error) {
-	info := string(binary.BigEndian.AppendUint64([]byte("dmls store record "), id))
-	return hkdf.Expand(sha256.New, k.root, info, chacha20poly1305.KeySize)
-}
+// young is the key of a record that was written in this root key's generation.
+func (k *secret) young(id uint64) secret { return k.derive("dmls store record ", id) }
+
+// topKey is the key of the tree's top node.
+func (k *secret) topKey() secret { return k.derive("dmls store top ", 0) }
 
 // aad binds a sealed value to its place.
 func aad(key string, class group.Class, id uint64) []byte {
@@ -32,34 +40,31 @@ func aad(key string, class group.Class, id uint64) []byte {
 	return append(b, key...)
 }
 
-// seal returns nonce(24) || ciphertext || tag(16).
-func (k *keys) seal(key string, class group.Class, id uint64, value []byte) ([]byte, error) {
-	rk, err := k.record(id)
-	if err != nil {
-		return nil, fmt.Errorf("store: deriving a record key: %w", err)
-	}
-	defer clear(rk)
-	a, err := chacha20poly1305.NewX(rk)
-	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
+// sealRecord returns nonce(24) || ciphertext || tag(16).
+func sealRecord(k *secret, key string, class group.Class, id uint64, value []byte) []byte {
+	a := aead(k)
 	out := make([]byte, a.NonceSize(), a.NonceSize()+len(value)+a.Overhead())
 	rand.Read(out) // never fails (crypto/rand)
-	return a.Seal(out, out, value, aad(key, class, id)), nil
+	return a.Seal(out, out, value, aad(key, class, id))
 }
 
-// open undoes seal. A failure means a foreign root key or damage; which of
-// them, Open has decided by the canary.
-func (k *keys) open(key string, class group.Class, id uint64, sealed []byte) ([]byte, error) {
-	rk, err := k.record(id)
+func aead(k *secret) interface {
+	NonceSize() int
+	Overhead() int
+	Seal(dst, nonce, plaintext, additionalData []byte) []byte
+	Open(dst, nonce, ciphertext, additionalData []byte) ([]byte, error)
+} {
+	a, err := chacha20poly1305.NewX(k[:])
 	if err != nil {
-		return nil, fmt.Errorf("store: deriving a record key: %w", err)
+		panic("store: XChaCha20-Poly1305 with 32 bytes: " + err.Error()) // only a wrong length fails
 	}
-	defer clear(rk)
-	a, err := chacha20poly1305.NewX(rk)
-	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
+	return a
+}
+
+// openRecord undoes sealRecord. A failure means a foreign key or damage; which
+// of them, Open has decided by the canary.
+func openRecord(k *secret, key string, class group.Class, id uint64, sealed []byte) ([]byte, error) {
+	a := aead(k)
 	n := a.NonceSize()
 	if len(sealed) < n+a.Overhead() {
 		return nil, fmt.Errorf("%w: a sealed record is too short", ErrCorrupt)
@@ -70,4 +75,19 @@ func (k *keys) open(key string, class group.Class, id uint64, sealed []byte) ([]
 		return nil, fmt.Errorf("%w: a sealed record does not open", ErrCorrupt)
 	}
 	return value, nil
+}
+
+// The canary tells a root file of another store, which may well have the right
+// generation. It is sealed anew with each root key.
+func sealCanary(root *secret) []byte {
+	k := root.young(0) // no record has the id 0
+	defer k.wipe()
+	return sealRecord(&k, string(keyCanary), 0, 0, nil)
+}
+
+func openCanary(root *secret, sealed []byte) bool {
+	k := root.young(0)
+	defer k.wipe()
+	_, err := openRecord(&k, string(keyCanary), 0, 0, sealed)
+	return err == nil
 }

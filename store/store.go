@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -19,22 +20,34 @@ const badgerDir = "db"
 // Store is an open directory of records. Its methods may be called from any
 // goroutine, Commit and Get also from the body of a Load loop.
 type Store struct {
-	dir   string
-	log   *slog.Logger
-	lock  *os.File
-	space space
-	files newFiles
-	mark  *mark
-	db    *badger.DB
-	keys  keys
-	fault func() error // of tests: called before each transaction
+	dir      string
+	log      *slog.Logger
+	lock     *os.File
+	space    space
+	files    newFiles
+	mark     *mark
+	db       *badger.DB
+	root     *root
+	interval time.Duration // negative: erase before acknowledging
+	work     int
 
-	// turn holds one token: batches are serial.
-	turn  chan struct{}
-	state state // of the last batch; owned by the token's holder
+	hook     func(point string) error // of tests
+	drawHook func(what drawn, k *secret)
+
+	// turn holds one token: batches are serial. The token's holder owns:
+	turn    chan struct{}
+	state   state // of the last batch
+	pending pending
+	sealer  *sealer
+	timer   *time.Timer
+
+	// tree guards which nodes of the erasure tree are in memory.
+	tree     sync.Mutex
+	resident int
 
 	// view is held to begin a transaction, and locked while a journal is
-	// carried out, so that nobody sees a part of a large batch.
+	// carried out, so that nobody sees a part of a large batch, and while the
+	// root key changes, so that nobody reads with the keys of another moment.
 	view sync.RWMutex
 
 	mu     sync.Mutex
@@ -42,6 +55,10 @@ type Store struct {
 	users  int
 	closed bool
 	broken error
+
+	current *generation
+	retired []*generation // still read, oldest first
+	erased  uint64        // records, since Open
 }
 
 // Open opens the store in o.Dir or creates it. It fails with ErrLocked,
@@ -62,6 +79,14 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		turn:  make(chan struct{}, 1),
 		space: space{dir: dir, floor: o.MinFreeBytes, reserve: o.ReserveBytes, free: freeBytes},
 		files: newFiles{dir: filepath.Join(dir, badgerDir)},
+
+		interval: o.EraseInterval,
+		work:     o.work,
+		hook:     o.hook,
+		drawHook: o.draw,
+		current:  &generation{},
+		sealer:   &sealer{},
+		pending:  pending{young: map[uint64]struct{}{}},
 	}
 	s.idle.L = &s.mu
 	if o.free != nil {
@@ -90,8 +115,7 @@ func (s *Store) open(ctx context.Context, o *Options) (err error) {
 	if err := s.space.forOpen(); err != nil {
 		return err
 	}
-	slots, err := readRoot(s.dir)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if s.root, err = openRoot(s.dir, os.O_RDWR, s.reach); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	var noted uint64
@@ -115,7 +139,7 @@ func (s *Store) open(ctx context.Context, o *Options) (err error) {
 	if err := s.files.settle(); err != nil {
 		return err
 	}
-	if err := guard("reading the state", func() error { return s.enter(slots, noted) }); err != nil {
+	if err := guard("reading the state", func() error { return s.enter(o, noted) }); err != nil {
 		return err
 	}
 	return s.space.restock()
@@ -142,112 +166,166 @@ func (s *Store) openError(err error) error {
 	return fmt.Errorf("%w: badger cannot open %s: %s", ErrCorrupt, s.files.dir, firstLine(text))
 }
 
-// enter reads what the store knows about itself, finishes an interrupted batch
-// and compares with the mark.
-func (s *Store) enter(slots map[int]slot, noted uint64) error {
-	known, err := s.readState()
+// enter finishes an interrupted batch, reads what the store knows about itself,
+// compares with the mark, finds the root key and passes on to a fresh one.
+func (s *Store) enter(o *Options, noted uint64) error {
+	format, err := s.readState() // a newer format's journal is not ours
+	if err == nil && format > 0 {
+		if err = s.finishJournal(); err == nil {
+			format, err = s.readState()
+		}
+	}
 	if err != nil {
 		return err
 	}
-	if !known {
+	if format == 0 {
 		if noted > 0 {
 			return fmt.Errorf("%w: %d acknowledged batches are gone from %s", ErrCorrupt, noted, s.files.dir)
 		}
-		return s.found()
-	}
-	root, err := chooseRoot(s.dir, slots, s.state.gen)
-	if err != nil {
-		return err
-	}
-	s.keys = keys{root: root.key}
-	if err := s.checkCanary(); err != nil {
-		return err
-	}
-	if err := s.finishJournal(); err != nil {
-		return err
+		return s.found(o)
 	}
 	if s.state.seq < noted {
 		return fmt.Errorf("%w: the last %d acknowledged batches are gone from %s; "+
 			"put back a copy of the whole directory, or begin a new home and join again",
 			ErrCorrupt, noted-s.state.seq, s.files.dir)
 	}
-	return s.mark.set(s.state.seq)
-}
-
-// readState reports whether the store was founded.
-func (s *Store) readState() (bool, error) {
-	txn := s.db.NewTransaction(false)
-	defer txn.Discard()
-	format, err := get(txn, keyFormat)
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		it := txn.NewIterator(badger.IteratorOptions{})
-		defer it.Close()
-		if it.Rewind(); it.Valid() {
-			return false, fmt.Errorf("%w: there are records, but no format version", ErrCorrupt)
+	if err := s.unlock(o.Sealing); err != nil {
+		return err
+	}
+	if err := dropSealers(s.dir, s.sealer); err != nil {
+		return err
+	}
+	if !s.state.tidy {
+		if err := s.sweepKeys(); err != nil {
+			return err
 		}
-		return false, nil
 	}
-	if err != nil {
-		return false, fmt.Errorf("%w: reading the format version: %w", ErrCorrupt, err)
-	}
-	if len(format) != 2 {
-		return false, fmt.Errorf("%w: the format version has %d bytes, not 2", ErrCorrupt, len(format))
-	}
-	if v := int(format[0])<<8 | int(format[1]); v > formatVersion {
-		return false, fmt.Errorf("%w (format %d, this version knows %d)", ErrNewerFormat, v, formatVersion)
-	}
-	b, err := get(txn, keyState)
-	if err != nil {
-		return false, fmt.Errorf("%w: reading the state: %w", ErrCorrupt, err)
-	}
-	s.state, err = parseState(b)
-	return true, err
+	return s.erase(nil)
 }
 
-// found makes an empty store: first the root key, then the batch that depends
-// on it. A crash in between leaves a root key that nothing depends on.
-func (s *Store) found() error {
-	root, err := createRoot(s.dir)
-	if err != nil {
-		return err
+func (s *Store) reach(point string) error {
+	if s.hook == nil {
+		return nil
 	}
-	s.keys = keys{root: root.key}
-	canary, err := s.keys.seal(string(keyCanary), 0, 0, nil)
-	if err != nil {
-		return err
-	}
-	first := state{gen: root.gen, seq: 1, nextKey: 1}
-	if err := s.write([]entry{
-		{key: keyFormat, value: []byte{formatVersion >> 8, formatVersion & 0xff}},
-		{key: keyCanary, value: canary},
-		{key: keyState, value: first.marshal()},
-	}); err != nil {
-		return err
-	}
-	s.state = first
-	if err := s.files.settle(); err != nil {
-		return err
-	}
-	return s.mark.set(first.seq)
+	return s.hook(point)
 }
 
-// checkCanary tells a root file of another store, which may well have the right
-// generation.
-func (s *Store) checkCanary() error {
-	txn := s.db.NewTransaction(false)
-	defer txn.Discard()
-	b, err := get(txn, keyCanary)
-	if err != nil {
-		return fmt.Errorf("%w: reading the canary: %w", ErrCorrupt, err)
+// unlock finds the root key of the state's generation and the top of its tree.
+// What an interrupted erasure left in the other slot is wiped.
+func (s *Store) unlock(with Sealing) error {
+	if s.root == nil {
+		return fmt.Errorf("%w: %s is missing; put it back", ErrRootMismatch, filepath.Join(s.dir, rootFile))
 	}
-	if _, err := s.keys.open(string(keyCanary), 0, 0, b); err != nil {
-		return fmt.Errorf("%w: %s is of another store", ErrRootMismatch, filepath.Join(s.dir, rootFile))
+	found, dirty, err := s.root.slots()
+	if err != nil {
+		return err
+	}
+	sl, err := s.root.choose(found, s.state.gen)
+	if err != nil {
+		return err
+	}
+	if err := s.unseal(sl, with); err != nil {
+		return err
+	}
+	if dirty[1-s.root.at] {
+		return s.root.wipeSpare()
 	}
 	return nil
 }
 
-// Close waits for the calls that are under way, refuses new ones and frees the
-// directory. It may be called again.
+func (s *Store) unseal(sl slot, with Sealing) error {
+	e, err := sealerOf(s.dir, sl, with)
+	if err != nil {
+		return err
+	}
+	g := &generation{gen: s.state.gen, young: s.state.young, levels: s.state.levels}
+	if g.root, err = e.open(sl); err != nil {
+		return err
+	}
+	clear(sl.key)
+	s.sealer = e
+	txn := s.db.NewTransaction(false)
+	defer txn.Discard()
+	canary, err := get(txn, keyCanary)
+	if err != nil {
+		return fmt.Errorf("%w: reading the canary: %w", ErrCorrupt, err)
+	}
+	if !openCanary(&g.root, canary) {
+		return fmt.Errorf("%w: %s is of another store", ErrRootMismatch, s.root.path)
+	}
+	if g.levels > 0 {
+		k := g.root.topKey()
+		defer k.wipe()
+		if g.top, err = readNode(txn, &k, g.levels-1, 0); err != nil {
+			return err
+		}
+	}
+	s.current = g
+	return nil
+}
+
+// readState returns the format of the store, 0 if it was not founded.
+func (s *Store) readState() (format int, err error) {
+	txn := s.db.NewTransaction(false)
+	defer txn.Discard()
+	b, err := get(txn, keyFormat)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		it := txn.NewIterator(badger.IteratorOptions{})
+		defer it.Close()
+		if it.Rewind(); it.Valid() {
+			return 0, fmt.Errorf("%w: there are records, but no format version", ErrCorrupt)
+		}
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%w: reading the format version: %w", ErrCorrupt, err)
+	}
+	if len(b) != 2 {
+		return 0, fmt.Errorf("%w: the format version has %d bytes, not 2", ErrCorrupt, len(b))
+	}
+	format = int(b[0])<<8 | int(b[1])
+	switch {
+	case format > formatVersion:
+		return 0, fmt.Errorf("%w (format %d, this version knows %d)", ErrNewerFormat, format, formatVersion)
+	case format == 0:
+		return 0, fmt.Errorf("%w: the format version is 0", ErrCorrupt)
+	}
+	b, err = get(txn, keyState)
+	if err != nil {
+		return 0, fmt.Errorf("%w: reading the state: %w", ErrCorrupt, err)
+	}
+	s.state, err = parseState(format, b)
+	return format, err
+}
+
+// found makes an empty store: first the root key, then the batch that depends
+// on it. A crash in between leaves a root key that nothing depends on.
+func (s *Store) found(o *Options) error {
+	if s.root != nil {
+		if err := s.root.close(); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+	}
+	r, err := createRoot(s.dir, s.reach)
+	if err != nil {
+		return err
+	}
+	s.root = r
+	if err := dropSealers(s.dir, s.sealer); err != nil {
+		return err
+	}
+	e, err := newSealer(s.dir, o.Sealing, o.work)
+	if err != nil {
+		return err
+	}
+	s.sealer = e
+	s.state.nextKey = 1
+	return s.erase(nil)
+}
+
+// Close waits for the calls that are under way, refuses new ones, carries out
+// pending erasures and frees the directory. It may be called again. Where the
+// erasures fail, the next Open carries them out.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -258,7 +336,16 @@ func (s *Store) Close() error {
 	for s.users > 0 {
 		s.idle.Wait()
 	}
+	broken := s.broken
 	s.mu.Unlock()
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	if broken == nil && !s.state.tidy {
+		if err := s.erase(nil); err != nil {
+			s.log.Warn("store: erasures are left to the next start", "err", err)
+		}
+	}
 	return s.shut()
 }
 
@@ -271,7 +358,10 @@ func (s *Store) shut() error {
 	if s.mark != nil {
 		errs = append(errs, s.mark.close())
 	}
-	clear(s.keys.root)
+	if s.root != nil {
+		errs = append(errs, s.root.close())
+	}
+	s.forget()
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())
 	}
@@ -279,6 +369,27 @@ func (s *Store) shut() error {
 		return fmt.Errorf("store: closing: %w", err)
 	}
 	return nil
+}
+
+// forget wipes all keys in memory.
+func (s *Store) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sweep()
+	var wipe func(n *node)
+	wipe = func(n *node) {
+		for _, k := range n.kids {
+			if k != nil {
+				wipe(k)
+			}
+		}
+		n.wipe()
+	}
+	if s.current.top != nil {
+		wipe(s.current.top)
+	}
+	s.current.root.wipe()
+	s.sealer.key.wipe()
 }
 
 // use counts a call in, so that Close waits for it.
@@ -293,6 +404,12 @@ func (s *Store) use() error {
 	}
 	s.users++
 	return nil
+}
+
+func (s *Store) broke() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.broken
 }
 
 func (s *Store) done() {
