@@ -84,7 +84,7 @@ func (Tick) nodeInput()      {}
 type Outcome struct {
 	Err     error
 	Group   string         // group concerned, hex
-	Results []group.Result // Deliver: one result
+	Results []group.Result // Deliver: one result; Message: one for each block that it brought
 	Sent    group.Sent     // Step
 	Ticket  Ticket         // Invite
 }

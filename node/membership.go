@@ -96,10 +96,15 @@ func (r *round) newKeyPackage(t Ticket) (*joinRecord, error) {
 func (r *round) sendJoins() { r.joins.tick(r.env.Now, r.c.Network.Send) }
 
 // message takes a message from a peer.
-func (r *round) message(in Message) error {
-	switch in.Protocol {
-	case ProtocolSync:
+func (r *round) message(in Message) ([]group.Result, error) {
+	if in.Protocol == ProtocolSync {
 		return r.syncMessage(in)
+	}
+	return nil, r.otherMessage(in)
+}
+
+func (r *round) otherMessage(in Message) error {
+	switch in.Protocol {
 	case ProtocolSignal:
 		topic, payload, err := parseSignal(in.Body)
 		if err != nil {
@@ -127,32 +132,32 @@ func (r *round) message(in Message) error {
 
 // syncMessage steps blocks now; questions are answered after the commit, from
 // what is durable.
-func (r *round) syncMessage(in Message) error {
+func (r *round) syncMessage(in Message) ([]group.Result, error) {
 	now := r.env.Now
 	m, err := parseSyncMessage(in.Body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	g := r.topics[m.topic]
 	if g == nil || g.broken != nil {
-		return fmt.Errorf("%w: topic of a sync message", ErrNotFound)
+		return nil, fmt.Errorf("%w: topic of a sync message", ErrNotFound)
 	}
 	if m.kind != syncBlocks {
 		r.after(func() { r.sync.question(now, in.Peer, m) })
-		return nil
+		return nil, nil
 	}
 	if !r.sync.answer(now, in.Peer, m) {
-		return fmt.Errorf("%w: blocks that were not asked for", ErrMalformed)
+		return nil, fmt.Errorf("%w: blocks that were not asked for", ErrMalformed)
 	}
+	var out group.Output
 	news := false
 	// A frame may be parked for long; it must not hold the whole message.
 	for i, b := range m.blocks {
 		m.blocks[i] = bytes.Clone(b)
 	}
 	if len(m.blocks) > 0 {
-		out, err := r.step(g.engine.ID(), g, group.Receive{Blocks: m.blocks, From: in.Peer}, in.Peer)
-		if err != nil {
-			return err
+		if out, err = r.step(g.engine.ID(), g, group.Receive{Blocks: m.blocks, From: in.Peer}, in.Peer); err != nil {
+			return nil, err
 		}
 		for _, res := range out.Results {
 			switch res.Verdict {
@@ -165,7 +170,7 @@ func (r *round) syncMessage(in Message) error {
 		r.sync.took(now, m.topic, in.Peer, news, m.more)
 		r.sync.tick(now)
 	})
-	return nil
+	return out.Results, nil
 }
 
 // joinRequest answers a joiner: with the stored Welcome if it was added

@@ -116,7 +116,8 @@ func (r *round) input(in Input) Outcome {
 	case Deliver:
 		return r.deliver(in)
 	case Message:
-		return Outcome{Err: r.message(in)}
+		results, err := r.message(in)
+		return Outcome{Err: err, Results: results}
 	case PeerJoin:
 		r.after(func() { r.peerJoin(in) })
 	case PeerLeave:
@@ -141,7 +142,7 @@ func (r *round) input(in Input) Outcome {
 	case Forget:
 		return Outcome{Group: in.Group, Err: r.forget(in.Group)}
 	case Tick:
-		r.tick()
+		return Outcome{Err: r.tick()}
 	default:
 		return Outcome{Err: fmt.Errorf("node: unknown input %T", in)}
 	}
@@ -274,8 +275,9 @@ func (r *round) deliver(in Deliver) Outcome {
 }
 
 // tick steps the groups that are due and both machines.
-func (r *round) tick() {
+func (r *round) tick() error {
 	now := r.env.Now
+	var errs []error
 	for _, gid := range r.Groups() {
 		g := r.groups[gid]
 		if g.wake.IsZero() || g.wake.After(now) {
@@ -286,11 +288,14 @@ func (r *round) tick() {
 			continue
 		}
 		g.wake = time.Time{}
-		_, _ = r.step(gid, g, group.Tick{}, "") // a failure reloads the group
+		if _, err := r.step(gid, g, group.Tick{}, ""); err != nil {
+			errs = append(errs, fmt.Errorf("node: group %s: %w", gid, err)) // which is loaded anew
+		}
 	}
 	r.batch = append(r.batch, r.tickets.expire(now)...)
 	r.after(func() {
 		r.joins.tick(now, r.c.Network.Send)
 		r.sync.tick(now)
 	})
+	return errors.Join(errs...)
 }

@@ -223,12 +223,12 @@ func checkDisks(e *evidence, _ agreement) []string {
 }
 
 // checkVerdicts: in a world without liars no frame is wrong, unopenable or on
-// a key that was used before.
+// a key that was used before, and no invariant breaks.
 func checkVerdicts(e *evidence, _ agreement) []string {
 	var out []string
 	for _, w := range e.witnesses {
 		for _, v := range w.wrong {
-			out = append(out, w.name+" refused "+v)
+			out = append(out, w.name+" "+v)
 		}
 		for _, ev := range w.log {
 			if ev.Kind == group.KindUnopenable {

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -34,7 +35,7 @@ type device struct {
 	host   *device      // who invited it; nil for the creator
 	joined bool
 	shown  []group.Event // what its user was told
-	wrong  []string      // verdicts that no honest frame deserves
+	wrong  []string      // verdicts that no honest frame deserves, and broken invariants
 }
 
 func newDevice(w *world, name string) (*device, error) {
@@ -118,19 +119,26 @@ func (d *device) do(in ...node.Input) []node.Outcome {
 		return nil
 	}
 	for _, o := range out {
-		d.observe(o.Results)
+		d.observe(o)
 	}
 	d.schedule()
 	return out[len(out)-len(in):]
 }
 
-// observe notes verdicts that say that somebody did wrong. Nobody does here.
-func (d *device) observe(results []group.Result) {
-	for _, r := range results {
+// observe notes verdicts that say that somebody did wrong, which nobody does
+// here, and broken invariants.
+func (d *device) observe(o node.Outcome) {
+	note := func(what string) {
+		d.wrong = append(d.wrong, what)
+		d.world.history.line(d.world.now, d.name, what)
+	}
+	if errors.Is(o.Err, group.ErrInternal) {
+		note(o.Err.Error())
+	}
+	for _, r := range o.Results {
 		switch r.Verdict {
 		case group.Rejected, group.Unopenable, group.Spent:
-			d.wrong = append(d.wrong, fmt.Sprintf("frame %s: %v", tail(r.CID.String()), r.Reason))
-			d.world.history.line(d.world.now, d.name, "refused "+d.wrong[len(d.wrong)-1])
+			note(fmt.Sprintf("refused frame %s: %v", tail(r.CID.String()), r.Reason))
 		}
 	}
 }
@@ -250,8 +258,12 @@ func (s *sink) Events(_ string, events []group.Event) {
 	s.shown = append(s.shown, events...)
 	for _, e := range events {
 		w.history.event(w.now, s.name, e)
-		if e.Kind == group.KindCommit && e.Mine && w.apart {
+		switch {
+		case e.Kind == group.KindCommit && e.Mine && w.apart:
 			w.commits[s.island]++
+		case e.Kind == group.KindResent && w.said[e.Text] != nil:
+			st, _ := (*device)(s).status()
+			w.said[e.Text].readBy(st.Members)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func Run(s Scenario) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{world: w, said: map[string]*saying{}}
+	r := &run{world: w}
 	r.safely()
 	res := r.evidence().judge()
 	r.close(res)
@@ -59,8 +59,6 @@ func (r *run) safely() {
 // run is a scenario under way.
 type run struct {
 	*world
-	said    map[string]*saying // acknowledged messages, by text
-	order   []string           // their texts, in order
 	deeds   []deed
 	spares  []*device // not invited yet
 	loadEnd time.Time // last message planned

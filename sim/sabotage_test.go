@@ -17,7 +17,7 @@ func finished(t *testing.T, s Scenario, before func(*run)) *run {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &run{world: w, said: map[string]*saying{}}
+	r := &run{world: w}
 	if before != nil {
 		before(r)
 	}

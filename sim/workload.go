@@ -15,7 +15,13 @@ type saying struct {
 	by      string // identity of the author
 	at      time.Time
 	early   bool            // sent before the cut
-	readers map[string]bool // identities in the epoch that it was sent in
+	readers map[string]bool // identities in the epochs that it was sent in: again where nobody could open it
+}
+
+func (s *saying) readBy(members []group.Member) {
+	for _, m := range members {
+		s.readers[m.ID] = true
+	}
 }
 
 // deed is an add, a removal or a leave that a user asked for. One that was not
@@ -105,9 +111,7 @@ func (r *run) sayBy(d *device, text string) bool {
 	}
 	st, _ := d.status()
 	s := &saying{text: text, by: d.key(), at: r.now, early: !r.apart && r.healed.IsZero(), readers: map[string]bool{}}
-	for _, m := range st.Members {
-		s.readers[m.ID] = true
-	}
+	s.readBy(st.Members)
 	i := slices.IndexFunc(d.shown, func(e group.Event) bool { return e.Kind == group.KindMessage && e.Mine && e.Text == text })
 	if i < 0 || d.shown[i].Head != st.Head {
 		r.fail(fmt.Errorf("sim: %s sent %q, but not on its head", d.name, text))

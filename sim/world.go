@@ -23,9 +23,11 @@ type world struct {
 	byName  map[string]*device
 	gid     string
 	apart   bool
-	commits map[int]int // made while apart, by island
-	quiet   bool        // no loss and no repeats: while the group forms
-	deaf    *device     // is left out when the islands are healed; for tests
+	commits map[int]int        // made while apart, by island
+	said    map[string]*saying // acknowledged messages, by text
+	order   []string           // their texts, in order
+	quiet   bool               // no loss and no repeats: while the group forms
+	deaf    *device            // is left out when the islands are healed; for tests
 	net     *rand.Rand
 	load    *rand.Rand
 	faults  *rand.Rand
@@ -44,7 +46,7 @@ func stream(seed uint64, purpose string) *rand.ChaCha8 {
 
 func newWorld(s Scenario) (*world, error) {
 	w := &world{
-		Scenario: s, now: epoch0, byName: map[string]*device{}, commits: map[int]int{}, quiet: true,
+		Scenario: s, now: epoch0, byName: map[string]*device{}, commits: map[int]int{}, said: map[string]*saying{}, quiet: true,
 		net: rand.New(stream(s.Seed, "network")), load: rand.New(stream(s.Seed, "load")), faults: rand.New(stream(s.Seed, "faults")),
 		wire: sha256.New(), history: &history{},
 	}
