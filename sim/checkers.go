@@ -257,9 +257,18 @@ func checkKeys(e *evidence, _ agreement) []string {
 // and its parent while the last confirming frame is on its way.
 const maxRetained = 2
 
-// checkBounds: after a quiet time only what is needed is retained.
+// checkBounds: after a quiet time only what is needed is retained. Where half
+// of the founders or more were removed, nothing becomes final, as they could
+// still outvote or tie the others, were their removals undone (design, section
+// 5.6); then only the caps bound what is retained.
 func checkBounds(e *evidence, a agreement) []string {
-	if !e.settled {
+	stay := 0
+	for _, w := range e.witnesses {
+		if w.inviter == "" && a.members[w.id] {
+			stay++
+		}
+	}
+	if !e.settled || 2*stay <= e.scenario.Members {
 		return nil
 	}
 	var out []string
