@@ -89,6 +89,9 @@ func (e *Epoch) propose(p Proposal, own, aad []byte, s Signer, env Env) ([]byte,
 	if err := e.checkSentProposal(p, me); err != nil {
 		return nil, Delta{}, err
 	}
+	if err := checkLifetime(p, env.Now); err != nil {
+		return nil, Delta{}, err
+	}
 	msg, a, ch, err := e.send(FramedContent{ContentType: ContentTypeProposal, Proposal: p, AuthenticatedData: aad}, s, env)
 	if err != nil {
 		return nil, Delta{}, err

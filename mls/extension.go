@@ -156,6 +156,22 @@ func (c *Capabilities) supportsExtensions(xs []Extension) error {
 	return nil
 }
 
+// withoutDefaults refuses to send capabilities that list a default type
+// (Section 7.2). Receivers let it pass: it claims nothing untrue.
+func (c *Capabilities) withoutDefaults() error {
+	for _, t := range c.Extensions {
+		if t.isDefault() {
+			return fmt.Errorf("default extension 0x%04x is listed in the capabilities", uint16(t))
+		}
+	}
+	for _, t := range c.Proposals {
+		if t.isDefault() {
+			return fmt.Errorf("default proposal 0x%04x is listed in the capabilities", uint16(t))
+		}
+	}
+	return nil
+}
+
 func writeUint16s[T ~uint16](w *writer, vs []T) {
 	w.vector(func(w *writer) {
 		for _, v := range vs {

@@ -148,6 +148,9 @@ func NewKeyPackage(o KeyPackageOptions, signer Signer, env Env) (*KeyPackageBund
 		return nil, err
 	}
 	life := o.Lifetime
+	if err := o.Capabilities.withoutDefaults(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrLeafNode, err)
+	}
 	k := &KeyPackage{Version: mls10, CipherSuite: s.id, InitKey: initPub, Extensions: o.Extensions}
 	k.LeafNode = LeafNode{
 		EncryptionKey: leafPub,

@@ -88,6 +88,9 @@ func (e *Epoch) checkProposal(p Proposal, from Sender) error {
 		if p.Version < e.context.Version {
 			return fmt.Errorf("%w: ReInit to version %d", ErrProposals, p.Version)
 		}
+		if t, twice := duplicateExtension(p.Extensions); twice {
+			return fmt.Errorf("%w: extension type %d twice", ErrProposals, t)
+		}
 	case *GroupContextExtensions:
 		if t, twice := duplicateExtension(p.Extensions); twice {
 			return fmt.Errorf("%w: extension type %d twice", ErrProposals, t)
@@ -211,9 +214,18 @@ func (t *transition) checkExternal(counts [8]int, withPath bool) error {
 // KeyPackage is added and when its owner joins, never by other receivers.
 func (e *Epoch) checkLifetimes(t *transition, now time.Time) error {
 	for _, p := range t.list {
-		if add, ok := p.Proposal.(*Add); ok && !add.KeyPackage.LeafNode.Lifetime.Contains(now) {
-			return fmt.Errorf("%w: not valid at this time", ErrKeyPackage)
+		if err := checkLifetime(p.Proposal, now); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// checkLifetime judges a proposal that this member is about to send (RFC 9420,
+// section 7.3).
+func checkLifetime(p Proposal, now time.Time) error {
+	if add, ok := p.(*Add); ok && !add.KeyPackage.LeafNode.Lifetime.Contains(now) {
+		return fmt.Errorf("%w: not valid at this time", ErrKeyPackage)
 	}
 	return nil
 }

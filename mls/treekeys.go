@@ -278,10 +278,13 @@ func (t *RatchetTree) checkMembers() error {
 	return nil
 }
 
-// checkExtensions checks that all members support the extensions of a
-// GroupContext and what its required_capabilities name (Sections 7.3, 11.1,
-// 12.1.7).
+// checkExtensions checks that no type occurs twice in the extensions of a
+// GroupContext (Section 13.4), and that all members support them and what
+// their required_capabilities name (Sections 7.3, 11.1, 12.1.7).
 func (t *RatchetTree) checkExtensions(xs []Extension) error {
+	if x, twice := duplicateExtension(xs); twice {
+		return fmt.Errorf("%w: extension 0x%04x occurs twice in the GroupContext", ErrMalformed, uint16(x))
+	}
 	m := t.root.members
 	for _, x := range xs {
 		if _, ok := slices.BinarySearch(m.extensions, x.Type); !ok && !x.Type.isDefault() {

@@ -15,6 +15,13 @@ func (t *RatchetTree) validate(groupID []byte, env Env) error {
 	if t.root.leaves == 0 {
 		return fmt.Errorf("%w: no member", ErrTree)
 	}
+	// Section 7.7: without a member on the right the tree would have been cut.
+	if t.width > 1 && t.root.right.leaves == 0 {
+		return fmt.Errorf("%w: no member in the right half", ErrTree)
+	}
+	if p := t.root.parent; p != nil && len(p.parentHash) > 0 { // Section 7.9
+		return fmt.Errorf("%w: the root has a parent hash", ErrTree)
+	}
 	if err := t.checkParents(t.root, rootIndex(t.width)); err != nil {
 		return err
 	}

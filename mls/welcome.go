@@ -268,6 +268,9 @@ func (j *joining) openInfo(sealed []byte) error {
 	if c.Version != mls10 || c.CipherSuite != j.suite.id {
 		return fmt.Errorf("%w: version %d, cipher suite %d", ErrWelcome, c.Version, c.CipherSuite)
 	}
+	if t, twice := duplicateExtension(j.info.Extensions); twice {
+		return fmt.Errorf("%w: %w: extension type %d twice", ErrWelcome, ErrGroupInfo, t)
+	}
 	if len(c.GroupID) == 0 || len(c.TreeHash) != j.suite.nh || len(c.ConfirmedTranscriptHash) != j.suite.nh {
 		return fmt.Errorf("%w: GroupContext", ErrWelcome)
 	}
