@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dmlsd/dmls/group"
 )
@@ -17,6 +18,7 @@ var checkers = []struct {
 	{"enactment", checkEnactment},
 	{"delivery", checkDelivery},
 	{"secrecy", checkSecrecy},
+	{"delay", checkDelay},
 	{"order", checkOrder},
 	{"log", checkLogs},
 	{"frames", checkFrames},
@@ -106,6 +108,18 @@ func checkDelivery(e *evidence, a agreement) []string {
 		}
 	}
 	return out
+}
+
+// maxWay is what a message may take where nobody is cut off: the time of a
+// crashed device to come back, and of some rounds of sync on a bad network.
+const maxWay = 20 * time.Second
+
+// checkDelay: messages do not wait for what will never come.
+func checkDelay(e *evidence, _ agreement) []string {
+	if way, text, reader := e.slowest(); way > maxWay {
+		return []string{fmt.Sprintf("%s read %s after %v", reader, text, way)}
+	}
+	return nil
 }
 
 // checkSecrecy: nobody reads what was sent in an epoch without it.

@@ -76,8 +76,9 @@ func (w *witness) has(k group.Kind) bool {
 func (e *evidence) judge() *Result {
 	res := &Result{
 		Scenario: e.scenario, Vacuous: e.vacuous(), Messages: len(e.said), Commits: e.commits[0] + e.commits[1],
-		Crashes: e.crashes, Heal: e.heal, Forks: e.forks(), Slowest: e.slowest(),
+		Crashes: e.crashes, Heal: e.heal, Forks: e.forks(),
 	}
+	res.Slowest, _, _ = e.slowest()
 	a := agree(e.standings())
 	res.Stranded = len(a.stranded)
 	for _, w := range e.witnesses {
@@ -100,8 +101,7 @@ func (e *evidence) judge() *Result {
 
 // slowest is the longest that a message took to a reader, of those sent when
 // nobody was cut off: well before the cut, or after all were on one head again.
-func (e *evidence) slowest() time.Duration {
-	var worst time.Duration
+func (e *evidence) slowest() (worst time.Duration, text, reader string) {
 	cut := e.healed.Add(-e.scenario.Apart)
 	for _, w := range e.witnesses {
 		read := map[string]int64{}
@@ -111,12 +111,13 @@ func (e *evidence) slowest() time.Duration {
 			}
 		}
 		for _, s := range e.said {
-			if t, ok := read[s.text]; ok && (cut.Sub(s.at) > 5*time.Second || s.at.Sub(e.healed) >= e.heal) {
-				worst = max(worst, time.UnixMilli(t).Sub(s.at))
+			t, ok := read[s.text]
+			if way := time.UnixMilli(t).Sub(s.at); ok && way > worst && (cut.Sub(s.at) > 5*time.Second || s.at.Sub(e.healed) >= e.heal) {
+				worst, text, reader = way, s.text, w.name
 			}
 		}
 	}
-	return worst
+	return worst, text, reader
 }
 
 // forks counts the fork points that any device saw.

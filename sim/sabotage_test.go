@@ -49,6 +49,7 @@ var sabotage = []struct {
 		w := e.reader()
 		w.log = append(w.log, w.log[w.message(3)])
 	}},
+	{"a device sits on a message", "delay", func(e *evidence) { w := e.reader(); w.log[w.message(1)].Time += 40_000 }},
 	{"a device swaps two messages of one sender", "order", func(e *evidence) {
 		w := e.reader()
 		for i := range w.log {
