@@ -151,6 +151,8 @@ func (e *Epoch) advance(t *transition, a *AuthenticatedContent, path *openedPath
 		if init, n.puncture, err = e.childInit(path.last, encoded); err != nil {
 			return nil, err
 		}
+	case t.init != nil:
+		init = bytes.Clone(t.init)
 	case t.external:
 		if init, err = e.externalInit(t.kemOutput); err != nil {
 			return nil, err
@@ -167,6 +169,7 @@ func (e *Epoch) advance(t *transition, a *AuthenticatedContent, path *openedPath
 	defer wipe(init, pskSecret, epochSecret)
 	n.child = epochSeed{suite: e.suite, schedule: e.schedule, context: context, tree: t.tree, self: e.self,
 		window: e.window, privs: e.carryPrivs(t, path.privs)}.grow(epochSecret)
+	n.child.reinit = t.reinit
 	return n, nil
 }
 
@@ -177,5 +180,5 @@ func (e *Epoch) externalInit(kemOutput []byte) ([]byte, error) {
 		return nil, err
 	}
 	defer clear(priv)
-	return e.suite.hpkeReceiveExport(priv, kemOutput, nil, []byte("MLS 1.0 external init secret"), e.suite.nh)
+	return e.suite.hpkeReceiveExport(priv, kemOutput, nil, []byte(labelExternalInit), e.suite.nh)
 }

@@ -11,10 +11,13 @@ type CommitRequest struct {
 	Proposals         []Proposal // inline, in this order after the references
 	References        [][]byte   // of proposals cached in the epoch
 	AuthenticatedData []byte
-	LeafExtensions    []Extension // of the committer's new leaf; nil: as before
-	ForcePath         bool        // RFC 9420: a path where none is required; DMLS commits always have one
-	PSK               PSKLookup   // RFC 9420
-	Public            bool        // RFC 9420: frame it as PublicMessage
+	LeafExtensions    []Extension         // of the committer's new leaf; nil: as before
+	ForcePath         bool                // RFC 9420: a path where none is required; DMLS commits always have one
+	PSK               PSKLookup           // RFC 9420
+	Public            bool                // RFC 9420: frame it as PublicMessage
+	Credentials       CredentialValidator // nil: none are judged
+
+	founding bool // first commit of a successor group
 }
 
 // StagedCommit is a commit that nobody has seen yet. The child can not be made
@@ -115,7 +118,7 @@ func (e *Epoch) checkSigner(s Signer) error {
 	if leaf := e.tree.Leaf(e.self); string(leaf.SignatureKey) != string(s.Public()) {
 		return fmt.Errorf("%w: the signer's key is not that of our leaf", ErrConfig)
 	}
-	return nil
+	return e.inUse()
 }
 
 // send signs and seals content that needs no confirmation tag.
@@ -169,7 +172,7 @@ func (e *Epoch) Commit(r CommitRequest, s Signer, env Env) (*StagedCommit, error
 	if err != nil {
 		return nil, err
 	}
-	t := &transition{list: list, committer: e.self}
+	t := &transition{list: list, committer: e.self, founding: r.founding}
 	withPath := e.schedule == DMLS || r.ForcePath || len(list) == 0
 	for _, p := range list {
 		withPath = withPath || pathRequired(p.Proposal)
@@ -178,6 +181,9 @@ func (e *Epoch) Commit(r CommitRequest, s Signer, env Env) (*StagedCommit, error
 		return nil, err
 	}
 	if err := e.checkLifetimes(t, env.Now); err != nil {
+		return nil, err
+	}
+	if err := e.judge(r.Credentials, t, nil, env.Now); err != nil {
 		return nil, err
 	}
 	if err := e.applyList(t, nil); err != nil {

@@ -28,6 +28,8 @@ type Epoch struct {
 	pprf    *pprf.Tree        // DMLS
 	privs   map[uint32][]byte // HPKE private keys on our direct path by node index
 
+	reinit *ReInit // that ended the group in favour of another
+
 	proposals map[string]CachedProposal
 	pending   map[string][]byte // private keys of our own Update proposals by reference
 

@@ -43,6 +43,11 @@ var (
 	// ErrChildTaken means that the child's init secret was derived before and
 	// its PPRF point punctured; it wraps pprf.ErrPunctured.
 	ErrChildTaken = errors.New("mls: child epoch was derived before")
+	// ErrClosed means that a ReInit ended the group: nothing is sent or opened in
+	// it any more (section 12.4.2).
+	ErrClosed = errors.New("mls: group is closed by a ReInit")
+	// ErrCredential means that the application's CredentialValidator refused.
+	ErrCredential = errors.New("mls: credential is refused")
 	// ErrStale means that a Delta was made on another state of the epoch.
 	ErrStale = errors.New("mls: delta is stale")
 	// ErrExporter means that the exporter secret was dropped.

@@ -105,6 +105,55 @@ func readGroupInfo(r *reader) *GroupInfo {
 	return g
 }
 
+// ParseGroupInfo reads an MLSMessage that is a GroupInfo. It verifies nothing.
+func ParseGroupInfo(b []byte) (*GroupInfo, error) {
+	m, err := ParseMLSMessage(b)
+	if err != nil {
+		return nil, err
+	}
+	if m.GroupInfo == nil {
+		return nil, fmt.Errorf("%w: wire format %d, want a GroupInfo", ErrMalformed, m.WireFormat)
+	}
+	return m.GroupInfo, nil
+}
+
+// ratchetTree parses the ratchet tree that belongs to the GroupInfo (its own
+// extension goes before the given one) and verifies both: all of RFC 9420,
+// section 12.4.3.1, that needs no secret.
+func (g *GroupInfo) ratchetTree(s *suite, given []byte, env Env) (*RatchetTree, error) {
+	c := &g.GroupContext
+	if c.Version != mls10 || len(c.GroupID) == 0 || len(c.TreeHash) != s.nh {
+		return nil, fmt.Errorf("%w: GroupContext of version %d", ErrGroupInfo, c.Version)
+	}
+	if t, twice := duplicateExtension(g.Extensions); twice {
+		return nil, fmt.Errorf("%w: extension type %d twice", ErrGroupInfo, t)
+	}
+	if data, ok := findExtension(g.Extensions, ExtensionRatchetTree); ok {
+		given = data
+	}
+	if len(given) == 0 {
+		return nil, fmt.Errorf("%w: no ratchet tree", ErrGroupInfo)
+	}
+	tree, err := ParseRatchetTree(s.id, given)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(tree.TreeHash(), c.TreeHash) {
+		return nil, fmt.Errorf("%w: tree hash differs", ErrGroupInfo)
+	}
+	signer := tree.Leaf(g.Signer)
+	if signer == nil {
+		return nil, fmt.Errorf("%w: signer at leaf %d", ErrMember, g.Signer)
+	}
+	if err := g.verify(s, signer.SignatureKey); err != nil {
+		return nil, err
+	}
+	if err := tree.validate(c.GroupID, env); err != nil {
+		return nil, err
+	}
+	return tree, checkGroup(tree, c.Extensions)
+}
+
 // sign fills in the signature.
 func (g *GroupInfo) sign(s *suite, signer Signer) error {
 	w := &writer{}

@@ -16,6 +16,9 @@ type OpenOptions struct {
 	Check func(*Opened) error
 	// PSK looks up pre-shared keys. RFC 9420 only.
 	PSK PSKLookup
+	// Credentials judges the credentials that a commit or proposal brings. nil:
+	// none are judged.
+	Credentials CredentialValidator
 }
 
 // Opened is a frame that was opened and verified, staged: the epoch is as it
@@ -166,20 +169,14 @@ func (e *Epoch) externalSenderKey(c *FramedContent) ([]byte, error) {
 	if c.ContentType != ContentTypeProposal || c.Proposal.Type() == ProposalTypeUpdate || c.Proposal.Type() == ProposalTypeExternalInit {
 		return nil, fmt.Errorf("%w: an external sender may not send this", ErrMalformed)
 	}
-	data, _ := findExtension(e.context.Extensions, ExtensionExternalSenders)
-	r := newReader(data)
-	keys := readList(r, func(r *reader) []byte {
-		key := r.vec()
-		readCredential(r)
-		return key
-	})
-	if err := r.done(); err != nil {
+	senders, err := ParseExternalSenders(e.context.Extensions)
+	if err != nil {
 		return nil, err
 	}
-	if uint64(c.Sender.Index) >= uint64(len(keys)) {
-		return nil, fmt.Errorf("%w: external sender %d of %d", ErrMember, c.Sender.Index, len(keys))
+	if uint64(c.Sender.Index) >= uint64(len(senders)) {
+		return nil, fmt.Errorf("%w: external sender %d of %d", ErrMember, c.Sender.Index, len(senders))
 	}
-	return keys[c.Sender.Index], nil
+	return senders[c.Sender.Index].SignatureKey, nil
 }
 
 // take goes on with content whose signature was verified.
@@ -200,7 +197,10 @@ func (e *Epoch) take(a *AuthenticatedContent, generation uint32, c change, o Ope
 		}
 		return nil
 	}
-	var err error
+	err := e.inUse()
+	if err != nil {
+		return nil, err
+	}
 	switch a.Content.ContentType {
 	case ContentTypeApplication:
 		out.Data = a.Content.Data
@@ -208,6 +208,9 @@ func (e *Epoch) take(a *AuthenticatedContent, generation uint32, c change, o Ope
 	case ContentTypeProposal:
 		out.Proposal, out.Ref = a.Content.Proposal, a.ref(e.suite)
 		if err = e.checkSentProposal(out.Proposal, out.Origin); err == nil {
+			err = e.judgeProposal(o.Credentials, out.Proposal, out.Origin, o.Env.Now)
+		}
+		if err == nil {
 			err = check()
 		}
 		c.add = &CachedProposal{Ref: out.Ref, Proposal: out.Proposal, Sender: out.Origin}
@@ -237,6 +240,9 @@ func (e *Epoch) takeCommit(a *AuthenticatedContent, out *Opened, c *change, chec
 		SelfRemoved: t.removes(e.self), ConfirmationTag: a.Auth.ConfirmationTag}
 	if commit.Path != nil {
 		out.Commit.Leaf = &commit.Path.LeafNode
+	}
+	if err := e.judge(o.Credentials, t, out.Commit.Leaf, o.Env.Now); err != nil {
+		return err
 	}
 	if err := check(); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 type passiveVector struct {
@@ -47,7 +48,7 @@ func (v *passiveVector) join(t *testing.T) *Epoch {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, _, err := Join(v.Welcome, v.RatchetTree, kp, JoinOptions{KeySchedule: RFC9420, PSK: v.psk, Signer: signer}, Env{})
+	e, _, err := Join(v.Welcome, v.RatchetTree, kp, JoinOptions{KeySchedule: RFC9420, PSK: v.psk, Signer: signer}, Env{Now: time.Unix(int64(kp.KeyPackage.LeafNode.Lifetime.NotBefore), 0)})
 	if err != nil {
 		t.Fatal(err)
 	}

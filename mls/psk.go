@@ -37,6 +37,11 @@ func (id PreSharedKeyID) write(w *writer) {
 	w.vec(id.Nonce)
 }
 
+// succeeds tells the PSKs that bind a group to the one it comes from.
+func (id PreSharedKeyID) succeeds() bool {
+	return id.Type == PSKTypeResumption && id.Usage != ResumptionApplication
+}
+
 func readPreSharedKeyID(r *reader) PreSharedKeyID {
 	id := PreSharedKeyID{Type: PSKType(r.u8())}
 	switch id.Type {

@@ -28,9 +28,10 @@ const (
 	keySecrets  = "sec"
 	keyExporter = "exp"
 	keyPrivs    = "priv"
-	prefixPPRF  = "p/" // delta number
-	prefixQueue = "q/" // proposal reference, hex
-	prefixOwn   = "u/" // private key of an own Update, by its reference
+	keyReInit   = "reinit" // the proposal that closed the group
+	prefixPPRF  = "p/"     // delta number
+	prefixQueue = "q/"     // proposal reference, hex
+	prefixOwn   = "u/"     // private key of an own Update, by its reference
 )
 
 // recordVersion is the first byte of "ctx".
@@ -160,6 +161,9 @@ func (e *Epoch) Records() []Record {
 		out = append(out, Record{keyExporter, bytes.Clone(e.secrets.exporter), true})
 	}
 	out = append(out, Record{keyPrivs, e.privsRecord(), true})
+	if e.reinit != nil {
+		out = append(out, Record{Key: keyReInit, Value: MarshalProposal(e.reinit)})
+	}
 	if e.pprf != nil {
 		for _, i := range e.pprf.Deltas() {
 			nodes := e.pprf.Delta(i)
@@ -240,6 +244,13 @@ func LoadEpoch(records map[string][]byte, loader *TreeLoader) (*Epoch, error) {
 	}
 	if n := len(e.secrets.senderData); n != e.suite.nh {
 		return nil, fmt.Errorf("%w: %s: sender_data_secret of %d bytes", ErrRecords, keySecrets, n)
+	}
+	if x := records[keyReInit]; x != nil {
+		p, err := ParseProposal(x)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrRecords, keyReInit, err)
+		}
+		e.reinit, _ = p.(*ReInit)
 	}
 	if x := records[keyExporter]; x != nil {
 		e.secrets.exporter = bytes.Clone(x)

@@ -16,6 +16,9 @@ type transition struct {
 	removed, updated []LeafIndex      // set by checkList
 	psks             []PreSharedKeyID //
 	kemOutput        []byte           // of an external commit
+	init             []byte           // of our own external commit
+	reinit           *ReInit          // closes the group
+	founding         bool             // first commit of a successor group, whose PSK may say so
 
 	tree       *RatchetTree // set by applyList
 	extensions []Extension  //
@@ -58,6 +61,9 @@ func (e *Epoch) checkSentProposal(p Proposal, from Sender) error {
 	if p.Type() == ProposalTypeExternalInit {
 		return fmt.Errorf("%w: ExternalInit by reference", ErrProposals)
 	}
+	if x, ok := p.(*PreSharedKey); ok && x.ID.succeeds() {
+		return fmt.Errorf("%w: resumption PSK for reinit or branch", ErrProposals)
+	}
 	return e.checkProposal(p, from)
 }
 
@@ -80,9 +86,6 @@ func (e *Epoch) checkProposal(p Proposal, from Sender) error {
 	case *PreSharedKey:
 		if len(p.ID.Nonce) != e.suite.nh {
 			return fmt.Errorf("%w: PSK nonce of %d bytes", ErrProposals, len(p.ID.Nonce))
-		}
-		if p.ID.Type == PSKTypeResumption && p.ID.Usage != ResumptionApplication {
-			return fmt.Errorf("%w: resumption PSK for reinit or branch", ErrProposals)
 		}
 	case *ReInit:
 		if p.Version < e.context.Version {
@@ -138,6 +141,9 @@ func (e *Epoch) checkList(t *transition, withPath bool) error {
 		if err := e.checkProposal(p.Proposal, p.Origin); err != nil {
 			return err
 		}
+		if x, ok := p.Proposal.(*PreSharedKey); ok && x.ID.succeeds() && !t.founding {
+			return fmt.Errorf("%w: resumption PSK for reinit or branch", ErrProposals)
+		}
 		if err := t.note(p, touched); err != nil {
 			return err
 		}
@@ -192,6 +198,8 @@ func (t *transition) note(p CommittedProposal, touched map[LeafIndex]bool) error
 		t.psks = append(t.psks, x.ID)
 	case *ExternalInit:
 		t.kemOutput = x.KEMOutput
+	case *ReInit:
+		t.reinit = x
 	}
 	return nil
 }

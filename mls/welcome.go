@@ -135,6 +135,11 @@ type JoinOptions struct {
 	Signer      Signer    // nil, or checked against the own leaf
 	PSK         PSKLookup // RFC 9420
 	Window      Window
+	Credentials CredentialValidator // nil: none are judged
+	// Parent is the epoch that the new group succeeds, if it does: the last one
+	// of a group closed by a ReInit (section 11.2) or the one that a subgroup
+	// branches from (section 11.3). The Welcome must then be bound to it.
+	Parent *Epoch
 }
 
 // Join makes the epoch that a Welcome (an MLSMessage) leads into and verifies
@@ -157,6 +162,10 @@ func Join(welcome, tree []byte, kp *KeyPackageBundle, o JoinOptions, env Env) (*
 	}
 	j := &joining{kp: kp, options: o}
 	defer j.wipe()
+	// The present time is judged by who adds and by who joins, by nobody else.
+	if !kp.KeyPackage.LeafNode.Lifetime.Contains(env.Now) {
+		return nil, nil, fmt.Errorf("%w: %w: now is not in its lifetime", ErrWelcome, ErrKeyPackage)
+	}
 	if err := j.open(m.Welcome); err != nil {
 		return nil, nil, err
 	}
@@ -220,7 +229,7 @@ func (j *joining) open(m *Welcome) (err error) {
 	if err := j.checkSecrets(); err != nil {
 		return err
 	}
-	psks, err := findPSKs(j.secrets.psks, j.options.PSK)
+	psks, err := findPSKs(j.secrets.psks, j.lookup)
 	if err != nil {
 		return err
 	}
@@ -236,8 +245,11 @@ func (j *joining) checkSecrets() error {
 	}
 	special := 0
 	for _, id := range g.psks {
-		if id.Type == PSKTypeResumption && id.Usage != ResumptionApplication {
+		if id.succeeds() {
 			special++
+		}
+		if len(id.Nonce) != j.suite.nh {
+			return fmt.Errorf("%w: PSK nonce of %d bytes", ErrWelcome, len(id.Nonce))
 		}
 	}
 	if special > 1 {
@@ -264,48 +276,24 @@ func (j *joining) openInfo(sealed []byte) error {
 	if err := r.done(); err != nil {
 		return fmt.Errorf("%w: GroupInfo: %w", ErrWelcome, err)
 	}
-	c := &j.info.GroupContext
-	if c.Version != mls10 || c.CipherSuite != j.suite.id {
-		return fmt.Errorf("%w: version %d, cipher suite %d", ErrWelcome, c.Version, c.CipherSuite)
-	}
-	if t, twice := duplicateExtension(j.info.Extensions); twice {
-		return fmt.Errorf("%w: %w: extension type %d twice", ErrWelcome, ErrGroupInfo, t)
-	}
-	if len(c.GroupID) == 0 || len(c.TreeHash) != j.suite.nh || len(c.ConfirmedTranscriptHash) != j.suite.nh {
-		return fmt.Errorf("%w: GroupContext", ErrWelcome)
+	if c := &j.info.GroupContext; c.CipherSuite != j.suite.id || len(c.ConfirmedTranscriptHash) != j.suite.nh {
+		return fmt.Errorf("%w: GroupContext of cipher suite %d", ErrWelcome, c.CipherSuite)
 	}
 	return nil
 }
 
 // loadTree verifies the ratchet tree and what the GroupInfo says about it.
 func (j *joining) loadTree(given []byte, env Env) (err error) {
-	c := &j.info.GroupContext
-	if data, ok := findExtension(j.info.Extensions, ExtensionRatchetTree); ok {
-		given = data
-	}
-	if len(given) == 0 {
-		return fmt.Errorf("%w: no ratchet tree", ErrWelcome)
-	}
-	if j.tree, err = ParseRatchetTree(c.CipherSuite, given); err != nil {
+	if j.tree, err = j.info.ratchetTree(j.suite, given, env); err != nil {
 		return fmt.Errorf("%w: %w", ErrWelcome, err)
 	}
-	if !bytes.Equal(j.tree.TreeHash(), c.TreeHash) {
-		return fmt.Errorf("%w: tree hash differs", ErrWelcome)
-	}
-	signer := j.tree.Leaf(j.info.Signer)
-	if signer == nil {
-		return fmt.Errorf("%w: %w: signer at leaf %d", ErrWelcome, ErrMember, j.info.Signer)
-	}
-	if err := j.info.verify(j.suite, signer.SignatureKey); err != nil {
+	if err := judgeTree(j.options.Credentials, j.tree, env.Now); err != nil {
 		return fmt.Errorf("%w: %w", ErrWelcome, err)
 	}
-	if err := j.tree.validate(c.GroupID, env); err != nil {
-		return fmt.Errorf("%w: %w", ErrWelcome, err)
+	if err := j.findSelf(); err != nil {
+		return err
 	}
-	if err := checkGroup(j.tree, c.Extensions); err != nil {
-		return fmt.Errorf("%w: %w", ErrWelcome, err)
-	}
-	return j.findSelf()
+	return j.checkParent()
 }
 
 // findSelf looks for the leaf of our KeyPackage.
