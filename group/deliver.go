@@ -164,5 +164,8 @@ func (g *Group) lost() []cid.Cid {
 			out = append(out, c)
 		}
 	}
+	slices.SortStableFunc(out, func(a, b cid.Cid) int {
+		return int(int64(g.frames[a].Links.Seq) - int64(g.frames[b].Links.Seq))
+	})
 	return out
 }

@@ -30,6 +30,5 @@ var (
 	ErrForged      = errors.New("group: the frame does not open")
 	ErrSpentKey    = errors.New("group: the key of this application frame was used already")
 	ErrBadSignal   = errors.New("group: the signal is malformed or not for us")
-	errNotYet      = errors.New("group: a frame that this one refers to has not been opened yet")
 	errUnsupported = errors.New("group: unsupported content")
 )

@@ -142,6 +142,9 @@ func (s *step) watchRemoval() {
 	}
 	var by *commit
 	for _, c := range s.exits {
+		if !containsMember(c.Removed, s.self) && !containsMember(c.Left, s.self) {
+			continue // of an earlier incarnation
+		}
 		if s.stillThere(c) || s.deserted() {
 			by = c
 			break

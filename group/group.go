@@ -81,9 +81,11 @@ type Group struct {
 	// unreadUpTo is the largest seq of frames that only settled, by the member
 	// whose chain they continue.
 	unreadUpTo map[dag.Member]uint64
-	holes      map[cid.Cid]uint64 // linked to by opened frames but not settled: the largest epoch of these
-	unsent     map[cid.Cid][]byte // own blocks that nobody is known to hold; of texts the application data
-	nodes      map[string]int     // tree records by hash, with the number of their users
+	holes      map[cid.Cid]uint64   // linked to by opened frames but not settled: the largest epoch of these
+	linked     map[cid.Cid]struct{} // what settled frames link to, and
+	followed   map[cid.Cid]struct{} // what opened frames link to, held or not
+	unsent     map[cid.Cid][]byte   // own blocks that nobody is known to hold; of texts the application data
+	nodes      map[string]int       // tree records by hash, with the number of their users
 	messages   map[string]struct{}
 	pending    []*message
 	forks      map[dag.ID]string // forks announced, with the child chosen
@@ -136,7 +138,8 @@ func newGroup(c Config, id Identity) *Group {
 		cfg: c, id: id, state: member,
 		epochs: map[dag.ID]*epoch{}, commits: map[dag.ID]*commit{}, names: map[string]string{}, unsettled: map[dag.ID]struct{}{},
 		frames: map[cid.Cid]*meta{}, held: map[cid.Cid]struct{}{}, open: map[cid.Cid]struct{}{},
-		unreadUpTo: map[dag.Member]uint64{}, holes: map[cid.Cid]uint64{}, unsent: map[cid.Cid][]byte{}, nodes: map[string]int{}, messages: map[string]struct{}{},
+		unreadUpTo: map[dag.Member]uint64{}, holes: map[cid.Cid]uint64{}, linked: map[cid.Cid]struct{}{}, followed: map[cid.Cid]struct{}{},
+		unsent: map[cid.Cid][]byte{}, nodes: map[string]int{}, messages: map[string]struct{}{},
 		forks: map[dag.ID]string{}, waiting: map[cid.Cid]*parked{}, waiters: map[cid.Cid][]cid.Cid{},
 		peerParked: map[string]int{}, rejected: map[cid.Cid]error{},
 		offers: map[string]*offer{}, answered: map[string]answer{}, due: newDue(),

@@ -267,9 +267,9 @@ func (l *loader) loadEpoch(name string, trees *mls.TreeLoader) (*epoch, error) {
 
 // restoreGone restores a group whose secrets were wiped: only its log is left.
 func (l *loader) restoreGone(st stateRecord) {
-	l.root, l.head, l.floor, l.base = dag.ID(st.Root), dag.ID(st.Base), st.Floor, l.rows
+	l.root, l.head, l.floor, l.base = dag.ID(st.Root), dag.ID(st.Head), st.Floor, l.rows
 	l.gossip = frame.NewGossip(l.gossipKey, l.generation)
-	l.graph = newGraph(l.baseCommit(l.head, st.Number), l.rows)
+	l.graph = newGraph(l.baseCommit(dag.ID(st.Base), st.Number), l.rows)
 	l.derive()
 }
 

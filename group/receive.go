@@ -102,6 +102,13 @@ func (s *step) parse(block []byte, from string) (arrival, error) {
 // it unread if this device can never open it, and parks it otherwise.
 func (s *step) try(a arrival) (Result, error) {
 	l := a.header.Links
+	for _, c := range []cid.Cid{l.Parent, l.Prev} {
+		if why, ok := s.rejected[c]; ok {
+			// Nobody holds a refused frame, so nobody may build on one: some have
+			// seen it and others never will.
+			return s.reject(a.cid, fmt.Errorf("%w: it follows a refused frame: %w", ErrLinks, why)), nil
+		}
+	}
 	e := s.epochs[idOf(l.Parent)]
 	if e == nil {
 		if s.neverOpens(a.header) {
@@ -129,11 +136,7 @@ func (g *Group) neverOpens(h frame.Header) bool {
 		return true
 	}
 	p, ok := g.frames[h.Links.Parent]
-	if ok {
-		return p.Status != seeded || p.Type != typeCommit
-	}
-	_, ok = g.rejected[h.Links.Parent]
-	return ok
+	return ok && (p.Status != seeded || p.Type != typeCommit)
 }
 
 func (s *step) settleUnread(a arrival, st status, v Verdict, why error) Result {
@@ -193,8 +196,11 @@ func (s *step) openFrame(a arrival, e *epoch) (Result, error) {
 
 // refused maps an error of Epoch.Open to a verdict. The epoch is unchanged.
 func (s *step) refused(a arrival, e *epoch, err error) Result {
+	var first *missingError
 	switch {
-	case errors.Is(err, errNotYet), errors.Is(err, mls.ErrUnknownProposal):
+	case errors.As(err, &first):
+		return s.park(a.cid, a.block, a.from, first.c)
+	case errors.Is(err, mls.ErrUnknownProposal):
 		if missing := s.missingBefore(a.header.Links); len(missing) > 0 {
 			return s.park(a.cid, a.block, a.from, missing...)
 		}
@@ -223,6 +229,9 @@ func (s *step) missingBefore(l frame.Links) []cid.Cid {
 			continue
 		}
 		seen[c] = true
+		if _, refused := s.rejected[c]; refused {
+			continue
+		}
 		if !s.isSettled(c) {
 			missing[c] = struct{}{}
 		} else if m := s.frames[c]; m != nil && m.Status == opened {
@@ -258,8 +267,7 @@ func (s *step) check(h frame.Header, e *epoch, o *mls.Opened) error {
 	return err
 }
 
-// checkChain verifies seq and prev against the sender's chain. What settled
-// unread has no proven author; its links are readable and must fit.
+// checkChain verifies seq and prev against the sender's chain.
 func (s *step) checkChain(author dag.Member, l frame.Links) error {
 	if l.Seq == 0 {
 		if idOf(l.Prev) != addedBy(author) {
@@ -269,19 +277,41 @@ func (s *step) checkChain(author dag.Member, l frame.Links) error {
 	}
 	p, ok := s.frames[l.Prev]
 	if !ok {
-		if _, refused := s.rejected[l.Prev]; refused {
-			return nil
-		}
 		return fmt.Errorf("%w: no frame before seq %d", ErrLinks, l.Seq)
-	}
-	if p.Author != "" && p.Author != author {
-		return fmt.Errorf("%w: the predecessor is another sender's", ErrLinks)
 	}
 	if p.Links.Seq+1 != l.Seq {
 		return fmt.Errorf("%w: seq %d after %d", ErrLinks, l.Seq, p.Links.Seq)
 	}
-	return nil
+	return s.checkOwner(author, l.Prev)
 }
+
+// checkOwner verifies that a frame is of the author's chain. What settled
+// unread has no proven author, but its links lead back to a frame that has, or
+// to the commit that added its sender. Elders who opened it know whose it is:
+// a joiner must come to the same answer.
+func (s *step) checkOwner(author dag.Member, c cid.Cid) error {
+	for {
+		p := s.frames[c]
+		switch {
+		case p == nil:
+			return &missingError{c}
+		case p.Author == author:
+			return nil
+		case p.Author != "" || p.Status == seeded:
+			return fmt.Errorf("%w: the predecessor is another sender's", ErrLinks)
+		case p.Links.Seq == 0 && idOf(p.Links.Prev) == addedBy(author):
+			return nil
+		case p.Links.Seq == 0:
+			return fmt.Errorf("%w: the predecessor is another sender's", ErrLinks)
+		}
+		c = p.Links.Prev
+	}
+}
+
+// missingError asks for a frame that must come before the verdict.
+type missingError struct{ c cid.Cid }
+
+func (e *missingError) Error() string { return "group: frame " + e.c.String() + " must come first" }
 
 // standAt tells fork choice where the sender stands now.
 func (s *step) standAt(c cid.Cid, author dag.Member, h frame.Header) error {

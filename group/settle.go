@@ -34,7 +34,9 @@ type meta struct {
 	Content []byte     // labelled hash of an opened commit's content
 	Message [16]byte   // of an opened text
 
-	whole bool // all that it follows was delivered, or given up; in memory only
+	// In memory only.
+	whole bool   // all that it follows was delivered, or given up
+	depth uint32 // longest way to a frame without a past, as far as held
 }
 
 const (
@@ -108,20 +110,32 @@ func (s *step) settle(c cid.Cid, m *meta, block []byte) {
 // tips alone do not show a hole, and peers that compare tips would never fill
 // it.
 func (g *Group) link(c cid.Cid, m *meta) {
-	g.held[c] = struct{}{}
-	for _, p := range m.past() {
-		delete(g.held, p)
+	if _, ok := g.linked[c]; !ok {
+		g.held[c] = struct{}{}
 	}
 	if m.Said != "" {
 		g.unreadUpTo[m.Said] = max(g.unreadUpTo[m.Said], m.Links.Seq)
 	}
-	if m.Status != opened {
-		return
-	}
-	g.open[c] = struct{}{}
 	for _, p := range m.past() {
+		g.linked[p] = struct{}{}
+		delete(g.held, p)
+		if q := g.frames[p]; q != nil {
+			m.depth = max(m.depth, q.depth+1)
+		}
+	}
+	if m.Status == opened {
+		g.linkOpened(c, m)
+	}
+}
+
+func (g *Group) linkOpened(c cid.Cid, m *meta) {
+	if _, ok := g.followed[c]; !ok {
+		g.open[c] = struct{}{}
+	}
+	for _, p := range m.past() {
+		g.followed[p] = struct{}{}
 		delete(g.open, p)
-		if !g.isSettled(p) {
+		if _, refused := g.rejected[p]; !refused && !g.isSettled(p) {
 			g.holes[p] = max(g.holes[p], m.Epoch)
 		}
 	}
@@ -137,7 +151,6 @@ func (s *step) reject(c cid.Cid, why error) Result {
 			s.rejectLog = s.rejectLog[1:]
 		}
 	}
-	// A predecessor that was refused counts as settled.
 	delete(s.holes, c)
 	s.ready = append(s.ready, s.waiters[c]...)
 	delete(s.waiters, c)
@@ -146,86 +159,14 @@ func (s *step) reject(c cid.Cid, why error) Result {
 
 // isSettled reports whether prev may be followed.
 func (g *Group) isSettled(c cid.Cid) bool {
-	if _, ok := g.frames[c]; ok {
-		return true
-	}
-	_, ok := g.rejected[c]
+	_, ok := g.frames[c]
 	return ok || idOf(c) == g.root
-}
-
-// Tips returns the tips of the frames held here, sorted: what sync compares. A
-// joiner names its base, too, although it does not hold that block: what came
-// before is nothing that it could open, and need not be sent to it.
-func (g *Group) Tips() []cid.Cid {
-	tips := sorted(g.held)
-	if !g.Has(cidOf(g.root)) && g.inviter != "" {
-		tips = append(tips, cidOf(g.root))
-		slices.SortFunc(tips, compareCID)
-	}
-	return tips
 }
 
 // Has reports whether the block of a frame is held and settled here.
 func (g *Group) Has(c cid.Cid) bool {
 	m, ok := g.frames[c]
 	return ok && m.Status != seeded
-}
-
-// Missing returns up to limit held frames that are not in the past of tips, in
-// an order in which each follows what it links to.
-func (g *Group) Missing(tips []cid.Cid, limit int) []cid.Cid {
-	known := map[cid.Cid]struct{}{}
-	stack := slices.Clone(tips)
-	for len(stack) > 0 {
-		c := stack[len(stack)-1]
-		stack = stack[:len(stack)-1]
-		m, ok := g.frames[c]
-		if _, seen := known[c]; seen || !ok {
-			continue
-		}
-		known[c] = struct{}{}
-		stack = append(stack, m.past()...)
-	}
-	var lacking []cid.Cid
-	for c, m := range g.frames {
-		if _, ok := known[c]; !ok && m.Status != seeded {
-			lacking = append(lacking, c)
-		}
-	}
-	slices.SortFunc(lacking, func(a, b cid.Cid) int { return int(int64(g.frames[a].N) - int64(g.frames[b].N)) })
-	return g.topological(lacking, limit)
-}
-
-// topological orders frames so that each follows those of its links that are
-// in the list, and otherwise as the list stands.
-func (g *Group) topological(list []cid.Cid, limit int) []cid.Cid {
-	const white, grey, black = 0, 1, 2
-	colour := make(map[cid.Cid]int, len(list))
-	for _, c := range list {
-		colour[c] = white
-	}
-	var out []cid.Cid
-	for _, first := range list {
-		stack := []cid.Cid{first}
-		for len(stack) > 0 && len(out) < limit {
-			c := stack[len(stack)-1]
-			switch colour[c] {
-			case white:
-				colour[c] = grey
-				for _, p := range g.frames[c].past() {
-					if k, ok := colour[p]; ok && k == white {
-						stack = append(stack, p)
-					}
-				}
-				continue
-			case grey:
-				colour[c] = black
-				out = append(out, c)
-			}
-			stack = stack[:len(stack)-1]
-		}
-	}
-	return out
 }
 
 // Unsent returns own blocks that nobody else is known to hold.

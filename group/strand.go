@@ -392,34 +392,18 @@ func (s *step) forgetUnread() {
 	s.relink()
 }
 
-// relink computes the tips anew.
+// relink computes the tips anew, in the order in which the frames settled.
 func (g *Group) relink() {
 	clear(g.held)
 	clear(g.open)
 	clear(g.holes)
+	clear(g.linked)
+	clear(g.followed)
 	all := sorted(g.frames)
 	slices.SortFunc(all, func(a, b cid.Cid) int { return int(int64(g.frames[a].N) - int64(g.frames[b].N)) })
 	for _, c := range all {
 		if m := g.frames[c]; m.Status != seeded {
-			g.held[c] = struct{}{}
-			if m.Said != "" {
-				g.unreadUpTo[m.Said] = max(g.unreadUpTo[m.Said], m.Links.Seq)
-			}
-			if m.Status == opened {
-				g.open[c] = struct{}{}
-			}
-		}
-	}
-	for _, c := range all {
-		for _, p := range g.frames[c].past() {
-			delete(g.held, p)
-			if g.frames[c].Status != opened {
-				continue
-			}
-			delete(g.open, p)
-			if !g.isSettled(p) {
-				g.holes[p] = max(g.holes[p], g.frames[c].Epoch)
-			}
+			g.link(c, m)
 		}
 	}
 }

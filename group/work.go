@@ -41,6 +41,10 @@ func (d *due) sent() { d.ack = time.Time{} }
 // late or missing tick loses nothing.
 func (s *step) tick() error {
 	if s.expired() {
+		if s.state == leaving {
+			s.state, s.dirty = left, true
+			s.emit(Event{Kind: KindLeft, Head: text(s.head), Why: "nobody committed the leave"})
+		}
 		return s.wipe("this device is no member since " + s.goneAt.UTC().Format(time.RFC3339))
 	}
 	if s.state == removed || s.state == left {

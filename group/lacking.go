@@ -1,0 +1,140 @@
+package group
+
+import (
+	"container/heap"
+	"maps"
+	"slices"
+
+	"github.com/ipfs/go-cid"
+)
+
+// Tips returns the tips of the frames held here, sorted: what sync compares. A
+// joiner names its base, too, although it does not hold that block: what came
+// before is nothing that it could open, and need not be sent to it.
+func (g *Group) Tips() []cid.Cid {
+	all := maps.Clone(g.held)
+	maps.Copy(all, g.open) // links of unread frames are not to be relied on
+	tips := sorted(all)
+	if !g.Has(cidOf(g.root)) && g.inviter != "" {
+		tips = append(tips, cidOf(g.root))
+		slices.SortFunc(tips, compareCID)
+	}
+	return tips
+}
+
+// Missing returns up to limit held frames that are not in the past of tips, in
+// an order in which each follows what it links to. It walks from both sets of
+// tips upwards, the deepest frame first, and ends where only the peer's past
+// is left: what it costs goes with the difference, not with the history.
+func (g *Group) Missing(tips []cid.Cid, limit int) []cid.Cid {
+	w := &walk{g: g, side: map[cid.Cid]uint8{}}
+	for _, c := range tips {
+		w.reach(c, theirs)
+	}
+	for _, c := range g.Tips() {
+		w.reach(c, ours)
+	}
+	var lacking []cid.Cid
+	for w.open > 0 {
+		c := heap.Pop(w).(cid.Cid)
+		s := w.side[c]
+		if s == ours {
+			w.open--
+			lacking = append(lacking, c)
+		}
+		m := g.frames[c]
+		for _, p := range m.past() {
+			if q := g.frames[p]; q != nil && q.Status == opened && m.Status != opened {
+				// Anybody with the gossip key can forge a frame that nobody opens and
+				// that names others' frames: it proves nothing of what its holder has.
+				w.reach(p, s&ours)
+				continue
+			}
+			w.reach(p, s)
+		}
+	}
+	slices.SortFunc(lacking, func(a, b cid.Cid) int { return int(int64(g.frames[a].N) - int64(g.frames[b].N)) })
+	return g.topological(lacking, limit)
+}
+
+// Whose tips a frame was reached from.
+const (
+	ours   uint8 = 1
+	theirs uint8 = 2
+)
+
+// walk is the queue of Missing, ordered by depth, then CID.
+type walk struct {
+	g     *Group
+	side  map[cid.Cid]uint8
+	queue []cid.Cid
+	open  int // frames in the queue that only we are known to have
+}
+
+// reach marks a frame. One that has left the queue already keeps its answer:
+// then a hole was filled late, and the peer gets a frame twice.
+func (w *walk) reach(c cid.Cid, s uint8) {
+	if m := w.g.frames[c]; m == nil || m.Status == seeded || s == 0 {
+		return
+	}
+	was := w.side[c]
+	w.side[c] = was | s
+	switch {
+	case was == 0:
+		heap.Push(w, c)
+		if s == ours {
+			w.open++
+		}
+	case was == ours && s != ours && slices.Contains(w.queue, c):
+		w.open--
+	}
+}
+
+func (w *walk) Len() int { return len(w.queue) }
+func (w *walk) Less(i, j int) bool {
+	a, b := w.queue[i], w.queue[j]
+	if x, y := w.g.frames[a].depth, w.g.frames[b].depth; x != y {
+		return x > y
+	}
+	return compareCID(a, b) < 0
+}
+func (w *walk) Swap(i, j int) { w.queue[i], w.queue[j] = w.queue[j], w.queue[i] }
+func (w *walk) Push(x any)    { w.queue = append(w.queue, x.(cid.Cid)) }
+func (w *walk) Pop() any {
+	last := len(w.queue) - 1
+	c := w.queue[last]
+	w.queue = w.queue[:last]
+	return c
+}
+
+// topological orders frames so that each follows those of its links that are
+// in the list, and otherwise as the list stands.
+func (g *Group) topological(list []cid.Cid, limit int) []cid.Cid {
+	const white, grey, black = 0, 1, 2
+	colour := make(map[cid.Cid]int, len(list))
+	for _, c := range list {
+		colour[c] = white
+	}
+	var out []cid.Cid
+	for _, first := range list {
+		stack := []cid.Cid{first}
+		for len(stack) > 0 && len(out) < limit {
+			c := stack[len(stack)-1]
+			switch colour[c] {
+			case white:
+				colour[c] = grey
+				for _, p := range g.frames[c].past() {
+					if k, ok := colour[p]; ok && k == white {
+						stack = append(stack, p)
+					}
+				}
+				continue
+			case grey:
+				colour[c] = black
+				out = append(out, c)
+			}
+			stack = stack[:len(stack)-1]
+		}
+	}
+	return out
+}
