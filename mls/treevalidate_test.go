@@ -43,15 +43,7 @@ func flatten(t *RatchetTree) []treeNode {
 }
 
 func assemble(s *suite, flat []treeNode) (*RatchetTree, error) {
-	w := &writer{}
-	w.vector(func(w *writer) {
-		end := len(w.buf)
-		for i := range flat {
-			flat[i].writeInOrder(w, &end)
-		}
-		w.buf = w.buf[:end]
-	})
-	return ParseRatchetTree(s.id, w.buf)
+	return ParseRatchetTree(s.id, arrayOf(flat))
 }
 
 // firstParent finds a parent that is not blank and has (no) unmerged leaves.
