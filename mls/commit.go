@@ -60,15 +60,31 @@ func (e *Epoch) Protect(data, aad []byte, s Signer, env Env) ([]byte, Delta, err
 	return msg, e.delta(ch), nil
 }
 
+// ProposalRequest says what to propose and how to frame it.
+type ProposalRequest struct {
+	Proposal          Proposal    // nil: an Update of this member's leaf
+	LeafExtensions    []Extension // of the Update's leaf; nil: as before
+	AuthenticatedData []byte
+	Public            bool // RFC 9420: frame it as PublicMessage
+}
+
 // Propose seals a proposal for somebody else to commit. In a DMLS group that
 // can only be the sender's own removal. See ProposeUpdate for Updates.
 func (e *Epoch) Propose(p Proposal, aad []byte, s Signer, env Env) ([]byte, Delta, error) {
-	return e.propose(p, nil, aad, s, env)
+	return e.propose(ProposalRequest{Proposal: p, AuthenticatedData: aad}, nil, s, env)
 }
 
 // ProposeUpdate proposes a new leaf for this member (RFC 9420, section 12.1.2);
 // nil extensions keep the old ones. Not in a DMLS group.
 func (e *Epoch) ProposeUpdate(extensions []Extension, aad []byte, s Signer, env Env) ([]byte, Delta, error) {
+	return e.ProposeWith(ProposalRequest{LeafExtensions: extensions, AuthenticatedData: aad}, s, env)
+}
+
+// ProposeWith is Propose and ProposeUpdate with all choices.
+func (e *Epoch) ProposeWith(r ProposalRequest, s Signer, env Env) ([]byte, Delta, error) {
+	if r.Proposal != nil {
+		return e.propose(r, nil, s, env)
+	}
 	if err := e.alive(); err != nil {
 		return nil, Delta{}, err
 	}
@@ -77,30 +93,56 @@ func (e *Epoch) ProposeUpdate(extensions []Extension, aad []byte, s Signer, env 
 		return nil, Delta{}, err
 	}
 	defer clear(seed)
-	leaf, priv, err := e.suite.newUpdateLeaf(e.tree.Leaf(e.self), extensions, s, e.context.GroupID, e.self, seed)
+	leaf, priv, err := e.suite.newUpdateLeaf(e.tree.Leaf(e.self), r.LeafExtensions, s, e.context.GroupID, e.self, seed)
 	if err != nil {
 		return nil, Delta{}, err
 	}
-	return e.propose(&Update{LeafNode: *leaf}, priv, aad, s, env)
+	r.Proposal = &Update{LeafNode: *leaf}
+	return e.propose(r, priv, s, env)
 }
 
-func (e *Epoch) propose(p Proposal, own, aad []byte, s Signer, env Env) ([]byte, Delta, error) {
+func (e *Epoch) propose(r ProposalRequest, own []byte, s Signer, env Env) ([]byte, Delta, error) {
 	if err := e.alive(); err != nil {
 		return nil, Delta{}, err
 	}
+	if e.schedule == DMLS && r.Public {
+		return nil, Delta{}, fmt.Errorf("%w: PublicMessage", ErrForbidden)
+	}
 	me := Sender{SenderTypeMember, uint32(e.self)}
-	if err := e.checkSentProposal(p, me); err != nil {
+	if err := e.checkSentProposal(r.Proposal, me); err != nil {
 		return nil, Delta{}, err
 	}
-	if err := checkLifetime(p, env.Now); err != nil {
+	if err := checkLifetime(r.Proposal, env.Now); err != nil {
 		return nil, Delta{}, err
 	}
-	msg, a, ch, err := e.send(FramedContent{ContentType: ContentTypeProposal, Proposal: p, AuthenticatedData: aad}, s, env)
+	c := FramedContent{ContentType: ContentTypeProposal, Proposal: r.Proposal, AuthenticatedData: r.AuthenticatedData}
+	send := e.send
+	if r.Public {
+		send = e.sendPublic
+	}
+	msg, a, ch, err := send(c, s, env)
 	if err != nil {
 		return nil, Delta{}, err
 	}
-	ch.add, ch.own = &CachedProposal{Ref: a.ref(e.suite), Proposal: p, Sender: me}, own
+	ch.add, ch.own = &CachedProposal{Ref: a.ref(e.suite), Proposal: r.Proposal, Sender: me}, own
 	return msg, e.delta(ch), nil
+}
+
+// sendPublic signs content that needs no confirmation tag and sends it in the
+// clear (section 6.2).
+func (e *Epoch) sendPublic(c FramedContent, s Signer, _ Env) ([]byte, *AuthenticatedContent, change, error) {
+	if err := e.checkSigner(s); err != nil {
+		return nil, nil, change{}, err
+	}
+	a := e.content(c, WireFormatPublicMessage)
+	if err := a.sign(e.suite, e.encoded, s); err != nil {
+		return nil, nil, change{}, err
+	}
+	m, err := a.protectPublic(e.suite, e.secrets.membership, e.encoded)
+	if err != nil {
+		return nil, nil, change{}, err
+	}
+	return m.Marshal(), a, change{}, nil
 }
 
 // content fills in what is the same in all frames of this member.

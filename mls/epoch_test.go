@@ -22,6 +22,7 @@ const testSuite = MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519
 type device struct {
 	t      testing.TB
 	name   string
+	suite  CipherSuite
 	signer Signer
 	env    Env
 	e      *Epoch
@@ -32,20 +33,21 @@ type device struct {
 
 func newDevice(t testing.TB, i int, rand io.Reader) *device {
 	t.Helper()
-	seed, err := randomBytes(rand, 32)
+	return newDeviceOf(t, testSuite, i, rand)
+}
+
+func newDeviceOf(t testing.TB, suite CipherSuite, i int, rand io.Reader) *device {
+	t.Helper()
+	signer, _, err := GenerateSigner(suite, rand)
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := NewEd25519Signer(seed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &device{t: t, name: fmt.Sprintf("member-%d", i), signer: signer, env: Env{Now: testNow, Rand: rand},
+	return &device{t: t, suite: suite, name: fmt.Sprintf("member-%d", i), signer: signer, env: Env{Now: testNow, Rand: rand},
 		nodes: map[string][]byte{}, stores: map[*Epoch]map[string][]byte{}}
 }
 
 func (d *device) options() KeyPackageOptions {
-	return KeyPackageOptions{Suite: testSuite, Credential: BasicCredential([]byte(d.name)),
+	return KeyPackageOptions{Suite: d.suite, Credential: BasicCredential([]byte(d.name)),
 		Lifetime: Lifetime{NotBefore: uint64(testNow.Unix()) - 60, NotAfter: uint64(testNow.Unix()) + 3600}}
 }
 
@@ -60,7 +62,7 @@ func (d *device) keyPackage() *KeyPackageBundle {
 
 func (d *device) create(k KeySchedule) {
 	d.t.Helper()
-	e, err := Create(GroupConfig{Suite: testSuite, GroupID: []byte("a group"), KeySchedule: k, Leaf: d.options()}, d.signer, d.env)
+	e, err := Create(GroupConfig{Suite: d.suite, GroupID: []byte("a group"), KeySchedule: k, Leaf: d.options()}, d.signer, d.env)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -221,10 +223,15 @@ func (d *device) join(welcome, tree []byte, b *KeyPackageBundle, k KeySchedule) 
 // others with one commit.
 func newGroup(t testing.TB, k KeySchedule, n int, seed uint64, reload bool) []*device {
 	t.Helper()
+	return newGroupOf(t, testSuite, k, n, seed, reload)
+}
+
+func newGroupOf(t testing.TB, suite CipherSuite, k KeySchedule, n int, seed uint64, reload bool) []*device {
+	t.Helper()
 	rand := testRand(seed)
 	all := make([]*device, n)
 	for i := range all {
-		all[i] = newDevice(t, i, rand)
+		all[i] = newDeviceOf(t, suite, i, rand)
 		all[i].reload = reload
 	}
 	all[0].create(k)

@@ -250,7 +250,10 @@ func LoadEpoch(records map[string][]byte, loader *TreeLoader) (*Epoch, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s: %w", ErrRecords, keyReInit, err)
 		}
-		e.reinit, _ = p.(*ReInit)
+		var ok bool
+		if e.reinit, ok = p.(*ReInit); !ok {
+			return nil, fmt.Errorf("%w: %s: %w: proposal type %d", ErrRecords, keyReInit, ErrMalformed, p.Type())
+		}
 	}
 	if x := records[keyExporter]; x != nil {
 		e.secrets.exporter = bytes.Clone(x)
