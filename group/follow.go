@@ -170,18 +170,15 @@ func (s *step) stay() {
 	}
 }
 
-// leftBy: our leave was committed. On a branch that loses it is nothing yet:
-// the leave is repeated on the head that still holds us.
+// leftBy: our leave was committed, and to us that is the end of it. If that
+// branch loses, tick repeats the leave quietly on the head that holds us.
 func (s *step) leftBy(by *commit) {
-	covered := s.graph.Head() == by.ID
-	switch {
-	case covered && s.state == leaving:
-		s.state, s.dirty = left, true
-		s.emit(Event{Kind: KindLeft, CID: text(by.ID), Epoch: by.Number, From: hexKey(keyOf(by.Author)),
-			Name: s.names[keyOf(by.Author)], Why: "the leave was committed by " + s.nameOf(keyOf(by.Author))})
-	case !covered && s.state == left:
-		s.state, s.dirty = leaving, true
+	if s.state != leaving || s.graph.Head() != by.ID {
+		return
 	}
+	s.state, s.dirty = left, true
+	s.emit(Event{Kind: KindLeft, CID: text(by.ID), Epoch: by.Number, From: hexKey(keyOf(by.Author)),
+		Name: s.names[keyOf(by.Author)], Why: "the leave was committed by " + s.nameOf(keyOf(by.Author))})
 }
 
 // stillThere reports whether a commit that removes us stands or will be redone:

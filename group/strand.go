@@ -242,7 +242,7 @@ func (s *step) makeOffer(n notice) error {
 	if s.rejoins = append(s.rejoins, j); len(s.rejoins) > maxOffers {
 		s.dropRejoin(s.rejoins[0])
 	}
-	s.due.offer = s.env.Now
+	s.due.offer, s.due.offers = s.env.Now, 0
 	return s.repeatOffer()
 }
 
@@ -302,7 +302,8 @@ func (s *step) repeatOffer() error {
 	if s.state != stranded || s.env.Now.Before(s.due.offer) {
 		return nil
 	}
-	s.due.offer = s.env.Now.Add(s.cfg.NoticeEvery)
+	s.due.offers = min(s.due.offers+1, 6)
+	s.due.offer = s.env.Now.Add(s.cfg.NoticeEvery << (s.due.offers - 1))
 	for _, j := range s.rejoins {
 		s.signal("", j.offer.marshal())
 	}

@@ -22,13 +22,16 @@ type due struct {
 	told     map[string]int
 	since    map[string]time.Time // when an add was first found open, by key
 	offer    time.Time            // next repetition of our own offer
+	offers   int                  // repetitions so far
+	approval map[string]bool      // operations shown for approval
 	plan     *plan.Plan
 	planFor  dag.ID
 	planSeen uint64 // frames settled when the plan was made
 }
 
 func newDue() due {
-	return due{notice: map[string]time.Time{}, told: map[string]int{}, since: map[string]time.Time{}}
+	return due{notice: map[string]time.Time{}, told: map[string]int{}, since: map[string]time.Time{},
+		approval: map[string]bool{}}
 }
 
 // headMoved restarts the back-off: rivals may have done the work.
@@ -47,17 +50,13 @@ func (s *step) tick() error {
 		}
 		return s.wipe("this device is no member since " + s.goneAt.UTC().Format(time.RFC3339))
 	}
-	if s.state == removed || s.state == left {
+	switch s.state {
+	case removed:
 		return nil
-	}
-	if err := s.repeatOffer(); err != nil {
-		return err
-	}
-	if s.state == leaving {
+	case leaving, left:
 		return s.repeatLeave()
-	}
-	if s.state != member {
-		return nil
+	case stranded:
+		return s.repeatOffer()
 	}
 	// A commit moves the head; what else is due is looked at on the next tick.
 	if done, err := s.sharedWork(); done || err != nil {
@@ -78,19 +77,24 @@ func (s *step) expired() bool {
 	return !s.goneAt.IsZero() && len(s.epochs) > 0 && s.env.Now.Sub(s.goneAt) >= s.cfg.MaxAge
 }
 
+// repeatLeave publishes the self-Remove on every later head that still holds
+// this device.
 func (s *step) repeatLeave() error {
-	e, err := s.headEpoch()
-	if err != nil || !e.leaves.has(s.self) {
-		return err
+	if s.mustLeave() {
+		return s.proposeLeave(s.epochs[s.head])
 	}
-	if s.leaveIn != s.head {
-		return s.proposeLeave(e)
-	}
-	if s.allLeave() {
+	if s.state == leaving && s.allLeave() {
 		s.state, s.dirty = left, true
-		s.emit(Event{Kind: KindLeft, Epoch: e.mls.Number(), Head: text(e.id), Why: "every member leaves"})
+		s.emit(Event{Kind: KindLeft, Epoch: s.graph.Number(s.head), Head: text(s.head), Why: "every member leaves"})
 	}
 	return nil
+}
+
+// mustLeave reports whether the head holds this device, which left, and does
+// not hold its self-Remove.
+func (g *Group) mustLeave() bool {
+	e := g.epochs[g.head]
+	return e != nil && g.graph.Head() == g.head && g.leaveIn != g.head && e.leaves.has(g.self)
 }
 
 // allLeave: if everybody leaves, nobody is left to commit it.
@@ -174,6 +178,25 @@ type job struct {
 	supersedes []dag.ID
 	id         []byte   // what the ranking hashes
 	candidates []uint32 // leaves that may do it
+}
+
+// askApproval shows what a losing branch did by authors who are not on the
+// head: it is not redone unasked, and not dropped in silence either.
+func (s *step) askApproval(e *epoch) {
+	for _, o := range s.plans().Approval {
+		verb := "add"
+		if e.leaves.find(o.Who.Key) != "" {
+			verb = "remove"
+		}
+		id := verb + o.Who.Incarnation + o.At
+		if s.due.approval[id] {
+			continue
+		}
+		s.due.approval[id] = true
+		s.emit(Event{Kind: KindNeedsApproval, CID: text(dag.ID(o.At)), Head: text(s.head), From: hexKey(o.Author),
+			Name: s.names[o.Author], Actions: []string{verb + " " + s.nameOf(o.Who.Key)},
+			Why: "done on a branch that lost, by somebody who is no member any more"})
+	}
 }
 
 // nextJob derives the job from the plan. Updates are done by their owners, one
@@ -368,9 +391,6 @@ func (s *step) wake() time.Time {
 	if !s.goneAt.IsZero() && len(s.epochs) > 0 {
 		at(s.goneAt.Add(s.cfg.MaxAge))
 	}
-	if s.state == removed || s.state == left {
-		return first
-	}
 	switch s.state {
 	case member:
 		at(s.due.ack)
@@ -383,12 +403,13 @@ func (s *step) wake() time.Time {
 		}
 	case stranded:
 		at(s.due.offer)
+	case leaving, left:
+		if s.mustLeave() || s.state == leaving && s.allLeave() {
+			at(s.env.Now)
+		}
 	}
 	for _, m := range s.pending {
 		at(time.UnixMilli(m.Since).Add(s.cfg.DeliverWait))
-	}
-	if s.state == leaving && (s.leaveIn != s.head || s.allLeave()) {
-		at(s.env.Now)
 	}
 	at(s.nextExpiry())
 	return first
@@ -405,5 +426,6 @@ func (s *step) prepare() error {
 	}
 	s.myTurn(s.nextJob(e), e)
 	s.planNotices()
+	s.askApproval(e)
 	return s.scheduleAck()
 }

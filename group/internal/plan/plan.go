@@ -86,6 +86,7 @@ func Make(h History) *Plan {
 		p.Updates = append(p.Updates, k)
 	}
 	slices.Sort(p.Updates)
+	slices.SortFunc(p.Strays, compare)
 	p.Removes, p.Adds = unique(p.Removes), unique(p.Adds)
 	p.Approval = slices.DeleteFunc(unique(p.Approval), func(o Op) bool { return has(p.Removes, o) || has(p.Adds, o) })
 	p.Supersedes = v.tips()
@@ -231,10 +232,8 @@ func (v *view) add(p *Plan, c *Commit, w Who) {
 		return
 	}
 	op := Op{Who: w, Author: c.Author, At: c.ID}
+	p.Strays = append(p.Strays, op)
 	_, ok := v.Members[c.Author]
-	if ok {
-		p.Strays = append(p.Strays, op)
-	}
 	switch {
 	case there:
 	case ok:
@@ -324,13 +323,15 @@ func (v *view) below(id string, set map[string]bool) bool {
 
 // unique sorts operations and keeps one for each key.
 func unique(ops []Op) []Op {
-	slices.SortFunc(ops, func(a, b Op) int {
-		if n := strings.Compare(a.Who.Key, b.Who.Key); n != 0 {
-			return n
-		}
-		return strings.Compare(a.At, b.At)
-	})
+	slices.SortFunc(ops, compare)
 	return slices.CompactFunc(ops, func(a, b Op) bool { return a.Who.Key == b.Who.Key })
+}
+
+func compare(a, b Op) int {
+	if n := strings.Compare(a.Who.Key, b.Who.Key); n != 0 {
+		return n
+	}
+	return strings.Compare(a.At, b.At)
 }
 
 func has(ops []Op, o Op) bool {

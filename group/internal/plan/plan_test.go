@@ -177,7 +177,7 @@ func TestMake(t *testing.T) {
 			[]string{"x <- e ada: remove dan", "y <- e dan: remove eve"}, "x", "", "approve eve@e by dan at y; over y"},
 		{"an ejected member does not come back through its guest",
 			[]string{"x <- e ada: remove dan", "y <- e dan: add finn", "z <- y finn: add dan2"}, "x", "",
-			"approve dan2@z by finn at z, finn@y by dan at y; over z"},
+			"approve dan2@z by finn at z, finn@y by dan at y; stray dan2@z by finn at z, finn@y by dan at y; over z"},
 		{"an ejected member does not keep others' guests away",
 			[]string{"x <- e ada: remove dan", "y <- e eve: add finn", "z <- y dan: remove finn"}, "x", "",
 			"add finn@y by eve at y; stray finn@y by eve at y; over z"},
