@@ -39,11 +39,11 @@ func (s *step) retain() error {
 // retainOld erases the epochs of the incarnation that was given up, and the
 // KeyPackage that led to the new one, when the new base is sure to stay.
 func (s *step) retainOld() {
-	if len(s.oldEpochs()) == 0 && s.entered == nil {
+	if len(s.oldEpochs()) == 0 && s.entered == nil && (len(s.rejoins) == 0 || s.state == stranded) {
 		return
 	}
 	sure := s.baseConfirmed()
-	if len(s.oldEpochs()) == 0 {
+	if len(s.oldEpochs()) == 0 && s.entered != nil {
 		sure = true // they went by MaxAge: a Welcome must not lead into one of them again
 	}
 	for _, e := range s.oldEpochs() {
@@ -54,10 +54,8 @@ func (s *step) retainOld() {
 			s.erase(e, fmt.Sprintf("kept for %v while a member stayed silent", s.cfg.MaxAge))
 		}
 	}
-	if sure && s.entered != nil {
-		s.entered.wipe()
-		s.entered = nil
-		s.del(s.key("entered"), Secret)
+	if sure {
+		s.dropOffers()
 	}
 }
 
