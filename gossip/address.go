@@ -61,7 +61,7 @@ func parseAddrs(addrs []string) ([]peer.AddrInfo, error) {
 func parsePeer(text string) (peer.ID, error) {
 	id, err := peer.Decode(text)
 	if err != nil {
-		return "", fmt.Errorf("%w: %q: %w", ErrPeer, text, err)
+		return "", fmt.Errorf("%w: %.80q", ErrPeer, text)
 	}
 	return id, nil
 }

@@ -15,7 +15,7 @@ var (
 	ErrStarted    = errors.New("gossip: transport was started before")
 	ErrConfig     = errors.New("gossip: invalid configuration")
 	ErrAddress    = errors.New("gossip: not a dialable address with a /p2p/ id")
-	ErrPeer       = errors.New("gossip: not a peer id")
+	ErrPeer       = errors.New("gossip: not a peer id of another host")
 	ErrTopic      = errors.New("gossip: topic not joined")
 	ErrProtocol   = errors.New("gossip: protocol not registered")
 	ErrBlocked    = errors.New("gossip: peer is blocked")

@@ -102,6 +102,9 @@ func (t *Transport) Block(peer string) error {
 	if err != nil {
 		return err
 	}
+	if id == t.host.ID() {
+		return fmt.Errorf("%w: %s is this host", ErrPeer, peer)
+	}
 	t.keeper.add(id, t.host.Peerstore().Addrs(id), 0)
 	t.gater.block(id)
 	t.sender.forget(id)

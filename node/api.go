@@ -54,16 +54,24 @@ func (n *Node) Group(ref string) (gid string, err error) {
 func one(what, ref string, found []string) (string, error) {
 	switch len(found) {
 	case 0:
-		return "", fmt.Errorf("%w: %s %q", ErrNotFound, what, ref)
+		return "", fmt.Errorf("%w: %s %.80q", ErrNotFound, what, ref)
 	case 1:
 		return found[0], nil
 	}
-	return "", fmt.Errorf("%w: %s %q", ErrAmbiguous, what, ref)
+	const shown = 3
+	var ids []string
+	for _, id := range found[:min(shown, len(found))] {
+		ids = append(ids, id[:min(12, len(id))])
+	}
+	if len(found) > shown {
+		ids = append(ids, fmt.Sprintf("and %d more", len(found)-shown))
+	}
+	return "", fmt.Errorf("%w: %s %.80q (%s)", ErrAmbiguous, what, ref, strings.Join(ids, ", "))
 }
 
 // CreateGroup founds a group with this device as its only member.
 func (n *Node) CreateGroup(ctx context.Context, name string) (gid string, err error) {
-	if err := checkName(name); err != nil {
+	if err := CheckName(name); err != nil {
 		return "", err
 	}
 	o, err := n.call(ctx, Create{Name: name})

@@ -139,33 +139,41 @@ func (h *hub) close() {
 	clear(h.logs)
 }
 
-// end returns the cursor after the last event and a channel that is closed
-// when there is more.
-func (h *hub) end(gid string) (next uint64, more <-chan struct{}, err error) {
+// end returns a group's log, the cursor after its last event, and a channel
+// that is closed when there is more.
+func (h *hub) end(gid string) (log *eventLog, next uint64, more <-chan struct{}, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l := h.logs[gid]
 	switch {
 	case l != nil:
-		return l.next, l.more, nil
+		return l, l.next, l.more, nil
 	case h.closed:
-		return 0, nil, ErrClosed
+		return nil, 0, nil, ErrClosed
 	}
-	return 0, nil, fmt.Errorf("%w: %s", ErrNotFound, gid)
+	return nil, 0, nil, fmt.Errorf("%w: %s", ErrNotFound, gid)
 }
 
 // Events yields the group's events with a cursor above after, oldest first.
 // With follow it goes on with those to come until ctx ends, the reader stops,
 // the group is forgotten or the node closes, and the error says which; without,
 // it ends at the last event. Events that the device has erased are left out.
+//
+// A device that joins a group again begins a new log there: whoever followed
+// the old one, or comes with a cursor beyond the end, gets ErrLogAnew.
 func (n *Node) Events(ctx context.Context, gid string, after uint64, follow bool) iter.Seq2[group.Event, error] {
 	return func(yield func(group.Event, error) bool) {
+		var followed *eventLog
 		for {
-			next, more, err := n.hub.end(gid)
+			log, next, more, err := n.hub.end(gid)
+			if err == nil && (followed != nil && log != followed || after >= next) {
+				err = fmt.Errorf("%w (group %s)", ErrLogAnew, gid)
+			}
 			if err != nil {
 				yield(group.Event{}, err)
 				return
 			}
+			followed = log
 			for after+1 < next {
 				e, err := n.event(ctx, gid, after+1)
 				after++

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"io"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -31,13 +32,20 @@ type identity struct {
 // MaxName bounds the names of devices and groups, in bytes.
 const MaxName = 64
 
-func checkName(name string) error {
-	ok := len(name) >= 1 && len(name) <= MaxName && utf8.ValidString(name)
+// CheckName says whether a device or a group may have the name. Names that
+// look like nothing, or like another one, are refused: they have something to
+// see, no space at their ends, and no invisible characters but the two joiners
+// that scripts and emoji need.
+func CheckName(name string) error {
+	ok := len(name) <= MaxName && utf8.ValidString(name) && strings.TrimSpace(name) == name
+	visible := false
 	for _, r := range name {
-		ok = ok && !unicode.IsControl(r)
+		joiner := r == '\u200c' || r == '\u200d'
+		ok = ok && (joiner || unicode.IsGraphic(r))
+		visible = visible || unicode.IsGraphic(r) && !unicode.IsSpace(r)
 	}
-	if !ok {
-		return fmt.Errorf("%w: %q", ErrName, name)
+	if !ok || !visible {
+		return fmt.Errorf("%w: %.80q", ErrName, name)
 	}
 	return nil
 }
@@ -82,7 +90,7 @@ func parseIdentity(b []byte) (identity, error) {
 // wanted, or makes a new one.
 func loadIdentity(ctx context.Context, s Store, name string, rand io.Reader) (identity, error) {
 	if name != "" {
-		if err := checkName(name); err != nil {
+		if err := CheckName(name); err != nil {
 			return identity{}, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -119,6 +120,9 @@ func TestLookups(t *testing.T) {
 			t.Errorf("Group(%q) = %q, %v", ref, gid, err)
 		}
 	}
+	if _, err := n.Group("same"); !strings.Contains(err.Error(), one[:12]) || !strings.Contains(err.Error(), two[:12]) {
+		t.Errorf("what to choose from is not said: %v", err)
+	}
 	for ref, want := range map[string]error{"bob": nil, "aacc": nil, "aa": ErrAmbiguous, "dave": ErrNotFound} {
 		if _, err := n.Remove(ctx, one, ref); !errors.Is(err, want) {
 			t.Errorf("Remove(%q): %v", ref, err)
@@ -159,8 +163,11 @@ func TestEventsEnd(t *testing.T) {
 	if got, err := read(ctx, 3, false); !slices.Equal(got, []uint64{4, 5, 6}) || err != nil {
 		t.Errorf("after 3: %v, %v", got, err)
 	}
-	if got, err := read(ctx, 100, false); got != nil || err != nil {
-		t.Errorf("after 100: %v, %v", got, err)
+	if got, err := read(ctx, 6, false); got != nil || err != nil {
+		t.Errorf("after the last: %v, %v", got, err)
+	}
+	if got, err := read(ctx, 7, true); got != nil || !errors.Is(err, ErrLogAnew) {
+		t.Errorf("after 7 of 6: %v, %v", got, err)
 	}
 	brief, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 	defer cancel()
@@ -179,6 +186,44 @@ func TestEventsEnd(t *testing.T) {
 		if err := <-ends; !errors.Is(err, ErrNotFound) {
 			t.Errorf("after Forget: %v", err)
 		}
+	}
+}
+
+// Whoever followed the log of an earlier stay is told that it ended. Cursors
+// count from one again, so going on in silence would pass messages over.
+func TestJoiningAgainEndsTheLog(t *testing.T) {
+	n, ctx := openFake(t, newEther(), "a", newMemStore()), short5(t)
+	gid, _ := n.CreateGroup(ctx, "ops")
+	began, ends := make(chan struct{}), make(chan error, 1)
+	go func() {
+		var last error
+		for e, err := range n.Events(ctx, gid, 0, true) {
+			if last = err; e.Cursor == 1 {
+				close(began)
+			}
+		}
+		ends <- last
+	}()
+	<-began
+	n.hub.Joined(Ticket{}, gid, nil)
+	if err := <-ends; !errors.Is(err, ErrLogAnew) {
+		t.Errorf("a follower ended with %v", err)
+	}
+}
+
+func TestNames(t *testing.T) {
+	for name, ok := range map[string]bool{
+		"Ada": true, "Zoë 🚢": true, "👨\u200d👩\u200d👧": true, "می\u200cخواهم": true, strings.Repeat("x", MaxName): true,
+		"": false, " ": false, " a": false, "a ": false, "\u200d": false, "a\u202eb": false, "a\u200bb": false, "a\x1bb": false,
+		"a\nb": false, "a\u2028b": false, "\xff": false, strings.Repeat("x", MaxName+1): false,
+	} {
+		err := CheckName(name)
+		if ok != (err == nil) || err != nil && !errors.Is(err, ErrName) {
+			t.Errorf("CheckName(%q): %v", name, err)
+		}
+	}
+	if err := CheckName(strings.Repeat("x", 100_000)); len(err.Error()) > 300 {
+		t.Errorf("an error of %d bytes", len(err.Error()))
 	}
 }
 

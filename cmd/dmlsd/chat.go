@@ -71,7 +71,7 @@ func (a *app) sendCmd() *cobra.Command {
 	}
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		text, err := a.text(args[1:])
+		text, err := a.text(cmd.Context(), args[1:])
 		if err != nil {
 			return err
 		}
@@ -90,11 +90,22 @@ func (a *app) sendCmd() *cobra.Command {
 	return cmd
 }
 
-func (a *app) text(args []string) (string, error) {
+func (a *app) text(ctx context.Context, args []string) (string, error) {
 	if len(args) == 1 && args[0] != "-" {
 		return args[0], nil
 	}
-	b, err := io.ReadAll(io.LimitReader(a.in, maxText+1))
+	var b []byte
+	var err error
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		b, err = io.ReadAll(io.LimitReader(a.in, maxText+1))
+	}()
+	select {
+	case <-read:
+	case <-ctx.Done(): // a terminal may wait for ever; the process ends now
+		return "", ctx.Err()
+	}
 	switch {
 	case err != nil:
 		return "", api.Explain("cannot read the text", err)

@@ -177,7 +177,7 @@ func (a *app) groupForksCmd() *cobra.Command {
 }
 
 func (a *app) groupLogCmd() *cobra.Command {
-	cmd := a.onGroup("log", "Print what happened in the canonical order, equal on all members")
+	cmd := a.onGroup("log", "Print what happened in canonical order, equal on all members from their joining on")
 	return reads(a, cmd, func(ctx context.Context, c *api.Client, args []string) ([]api.LogEntry, error) {
 		return c.Log(ctx, args[0])
 	}, func(log []api.LogEntry) {

@@ -70,7 +70,7 @@ func (a *app) versionCmd() *cobra.Command {
 		if *asJSON {
 			return a.printJSON(v)
 		}
-		fmt.Fprintf(a.out, "dmlsd %s %s %s\n", v.Version, dash(v.Commit), v.Go)
+		fmt.Fprintln(a.out, strings.Join(strings.Fields("dmlsd "+v.Version+" "+v.Commit+" "+v.Go), " "))
 		return nil
 	}
 	return cmd

@@ -15,6 +15,9 @@ import (
 )
 
 func main() {
+	// A reader that goes away ends a command by an error, so that it can tidy
+	// up, and never a daemon whose log it read.
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	a := &app{in: os.Stdin, out: os.Stdout, talk: os.Stderr, open: openNode}
@@ -26,17 +29,26 @@ func main() {
 // execute runs one command line and returns the exit code. Data goes to out,
 // talk and errors to talk.
 func (a *app) execute(ctx context.Context, args []string) int {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	out := &output{w: a.out, stop: stop}
+	a.out = out
 	cmd := a.rootCmd()
 	cmd.SetArgs(args)
 	cmd.SetIn(a.in)
 	cmd.SetOut(a.out)
 	cmd.SetErr(a.talk)
 	err := cmd.ExecuteContext(ctx)
+	lost, closed := out.failure()
 	switch {
+	case closed:
+		return api.ExitClosed
+	case lost != nil:
+		err = lost
 	case err == nil:
 		return 0
 	case errors.Is(err, context.Canceled):
-		return 130
+		return api.ExitInterrupted
 	}
 	var e *api.Error
 	if !errors.As(err, &e) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dmlsd/dmls/internal/api"
 	"github.com/dmlsd/dmls/internal/dagview"
+	"github.com/dmlsd/dmls/node"
 )
 
 // drainTime bounds how long a daemon takes to stop after SIGTERM.
@@ -31,6 +32,9 @@ func (a *app) initCmd() *cobra.Command {
 		}
 		if api.Initialised(home) {
 			return &api.Error{What: "cannot create " + home, Why: "it holds an identity already", Fix: "use it with dmlsd run, or name another home with --home", Code: api.Conflict}
+		}
+		if err := node.CheckName(*name); err != nil {
+			return api.Explain("cannot create "+home, err)
 		}
 		if err := private(home); err != nil {
 			return api.Explain("cannot create "+home, err)

@@ -223,7 +223,8 @@ func TestErrorsHaveClassAndAdvice(t *testing.T) {
 		{"unknown group", unknown, NotFound, 4}, {"wrong ticket", ticket, Usage, 2}, {"empty text", empty, TooLarge, 2},
 		{"long text", long, TooLarge, 2}, {"huge body", huge, TooLarge, 2}, {"no name", name, Usage, 2},
 		{"unknown member", c.Remove(ctx, "0011", "zoe"), NotFound, 4}, {"stranded", c.Update(ctx, "0011"), Conflict, 6},
-		{"timeout", slow, Timeout, 7},
+		{"timeout", slow, Timeout, 7}, {"empty reference", second(c.Group(ctx, "")), NotFound, 4}, {"dots", second(c.DAG(ctx, "..")), NotFound, 4},
+		{"binary text", second(c.Send(ctx, "0011", "\xff")), Usage, 2}, {"binary name", second(c.Create(ctx, "\xff")), Usage, 2},
 	} {
 		var e *Error
 		if !errors.As(tc.err, &e) || e.Code != tc.code || e.Code.Exit() != tc.exit {
@@ -236,6 +237,8 @@ func TestErrorsHaveClassAndAdvice(t *testing.T) {
 	}
 }
 
+func second[T any](_ T, err error) error { return err }
+
 func TestBadRequests(t *testing.T) {
 	s := NewServer(newFake(), Version{})
 	for _, tc := range []struct {
@@ -244,6 +247,7 @@ func TestBadRequests(t *testing.T) {
 	}{
 		{"GET", "/livez", "", 200}, {"GET", "/readyz", "", 200},
 		{"GET", "/v2/nothing", "", 404}, {"PUT", "/v1/groups", "", 404},
+		{"POST", "/v1/groups/0011/messages", "{\"text\":\"\xff\"}", 400},
 		{"POST", "/v1/groups", "{", 400}, {"POST", "/v1/groups", `{"nome":"x"}`, 400}, {"POST", "/v1/groups", `{"name":1}`, 400},
 		{"POST", "/v1/groups/0011/messages", `{"text":"` + strings.Repeat("x", maxRequest) + `"}`, 413},
 		{"GET", "/v1/groups/0011/events?after=-1", "", 400}, {"GET", "/v1/groups/ffff/events", "", 404},

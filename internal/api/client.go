@@ -15,6 +15,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/dmlsd/dmls/group"
 )
@@ -63,6 +64,9 @@ func (c *Client) call(ctx context.Context, method, path string, body, out any) e
 
 // open sends a request and returns an answer of status 200, or an *Error.
 func (c *Client) open(ctx context.Context, method, path string, body any, header http.Header) (*http.Response, error) {
+	if path == "" {
+		return nil, &Error{What: "no such group", Why: "that is neither an id nor a name", Fix: "see: dmlsd group list", Code: NotFound}
+	}
 	var r io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
@@ -111,7 +115,13 @@ func (c *Client) broken(ctx context.Context, err error) error {
 	}
 }
 
-func groupPath(ref, tail string) string { return "/v1/groups/" + url.PathEscape(ref) + tail }
+// groupPath is the path of a group, or "" for what no path can name.
+func groupPath(ref, tail string) string {
+	if ref == "" || ref == "." || ref == ".." {
+		return ""
+	}
+	return "/v1/groups/" + url.PathEscape(ref) + tail
+}
 
 // Version returns the build of the running daemon.
 func (c *Client) Version(ctx context.Context) (v Version, err error) {
@@ -153,8 +163,20 @@ func (c *Client) Log(ctx context.Context, ref string) (v []LogEntry, err error) 
 	return v, c.call(ctx, "GET", groupPath(ref, "/log"), nil, &v)
 }
 
+// utf8Only refuses what JSON would change on its way: bytes that are no UTF-8
+// become question marks without a word.
+func utf8Only(what, s string) error {
+	if utf8.ValidString(s) {
+		return nil
+	}
+	return &Error{What: "cannot send that", Why: what + " is not UTF-8", Fix: "send text, or encode it (base64)", Code: Usage}
+}
+
 // Create founds a group.
 func (c *Client) Create(ctx context.Context, name string) (v Done, err error) {
+	if err := utf8Only("the name", name); err != nil {
+		return v, err
+	}
 	return v, c.call(ctx, "POST", "/v1/groups", createRequest{name}, &v)
 }
 
@@ -170,6 +192,9 @@ func (c *Client) Join(ctx context.Context, ticket string) (v Done, err error) {
 
 // Send returns when the message is durable on this device.
 func (c *Client) Send(ctx context.Context, ref, text string) (v Sent, err error) {
+	if err := utf8Only("the text", text); err != nil {
+		return v, err
+	}
 	return v, c.call(ctx, "POST", groupPath(ref, "/messages"), sendRequest{text}, &v)
 }
 
@@ -209,7 +234,7 @@ func (c *Client) Unblock(ctx context.Context, peer string) error {
 func (c *Client) Events(ctx context.Context, ref string, after uint64, follow bool) iter.Seq2[group.Event, error] {
 	return func(yield func(group.Event, error) bool) {
 		path := groupPath(ref, "/events")
-		if follow {
+		if follow && path != "" {
 			path += "?follow=1"
 		}
 		h := http.Header{"Accept": {"text/event-stream"}, "Last-Event-Id": {strconv.FormatUint(after, 10)}}

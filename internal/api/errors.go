@@ -87,11 +87,12 @@ type Cause struct {
 var causes = []Cause{
 	{node.ErrNotFound, NotFound, "see: dmlsd group list, dmlsd group members GROUP"},
 	{node.ErrAmbiguous, Usage, "give more of the id"},
+	{node.ErrLogAnew, Conflict, "begin at its beginning: dmlsd tail GROUP"},
 	{node.ErrName, Usage, "choose another name"},
 	{node.ErrTicketForeign, Usage, "paste the whole line that dmlsd invite printed"},
 	{node.ErrTicketVersion, Usage, "update dmlsd"},
 	{node.ErrTicketDamaged, Usage, "paste the whole line that dmlsd invite printed"},
-	{node.ErrTicketOwn, Usage, "give it to somebody else"},
+	{node.ErrTicketOwn, Usage, "it is for others: give it to somebody else"},
 	{node.ErrTicketExpired, Denied, "ask for a new ticket: dmlsd invite GROUP"},
 	{node.ErrTicketUsed, Denied, "ask for a new ticket: dmlsd invite GROUP"},
 	{node.ErrTicketUnknown, Denied, "ask for a new ticket: dmlsd invite GROUP"},
@@ -102,7 +103,7 @@ var causes = []Cause{
 	{node.ErrIdentity, Damaged, "restore the home from a backup, or begin a new one with dmlsd init"},
 	{node.ErrClosed, NotRunning, "start it with: dmlsd run"},
 	{group.ErrTextSize, TooLarge, "send a text of 1 byte to 64 KiB"},
-	{group.ErrNotMember, Denied, "ask a member for a ticket, then: dmlsd group forget GROUP, dmlsd join TICKET"},
+	{group.ErrNotMember, Denied, "ask a member for a ticket, then: dmlsd join TICKET"},
 	{group.ErrLeaving, Denied, "join again with a new ticket once you have left"},
 	{group.ErrStranded, Conflict, "wait until a member has added this device again; dmlsd tail GROUP --events shows it"},
 	{group.ErrNoSuchLeaf, NotFound, "see: dmlsd group members GROUP"},
@@ -113,6 +114,7 @@ var causes = []Cause{
 	{syscall.ENOSPC, DiskFull, "free some space and start the daemon again"},
 	{context.DeadlineExceeded, Timeout, "try again, or give a longer --timeout"},
 	{context.Canceled, Timeout, "try again"},
+	{syscall.ENOTDIR, Failed, "name another home with --home"},
 	{fs.ErrPermission, Denied, "run it as the user who owns the home"},
 }
 
@@ -166,5 +168,12 @@ func ExitCodes() (codes []int, meanings []string) {
 			codes, meanings = append(codes, k.exit), append(meanings, k.help)
 		}
 	}
-	return append(codes, 130), append(meanings, "interrupted")
+	return append(codes, ExitInterrupted, ExitClosed), append(meanings, "interrupted", "nobody reads the output any more")
 }
+
+// Exit codes that no error has: those of a process that SIGINT or SIGPIPE
+// ended, as shells count them.
+const (
+	ExitInterrupted = 130
+	ExitClosed      = 141
+)

@@ -20,7 +20,7 @@ const heartbeat = 15 * time.Second
 // ends with the newest event.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	ref := r.PathValue("ref")
-	what := fmt.Sprintf("cannot follow %q", ref)
+	what := fmt.Sprintf("cannot follow %.80q", ref)
 	gid, err := s.backend.Resolve(ref)
 	if err != nil {
 		writeError(w, Explain(what, err, s.causes...))

@@ -2,7 +2,9 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -10,10 +12,11 @@ import (
 // markName is the file that "dmlsd init" leaves when a home is complete.
 const markName = "dmlsd.json"
 
-// Initialised says whether a home was made by "dmlsd init".
+// Initialised says whether a home was made by "dmlsd init". One that cannot be
+// looked into counts: what opens it next says why it cannot.
 func Initialised(home string) bool {
 	_, err := os.Stat(filepath.Join(home, markName))
-	return err == nil
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // MarkInitialised completes a home.

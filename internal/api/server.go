@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"time"
+	"unicode/utf8"
 )
 
 // Server serves a Backend. Make one with NewServer.
@@ -106,7 +108,7 @@ func (s *Server) answer(what string, f func(*http.Request) (any, error)) http.Ha
 func (s *Server) group(verb string, f func(r *http.Request, gid string) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ref := r.PathValue("ref")
-		s.answer(fmt.Sprintf("%s %q", verb, ref), func(r *http.Request) (any, error) {
+		s.answer(fmt.Sprintf("%s %.80q", verb, ref), func(r *http.Request) (any, error) {
 			gid, err := s.backend.Resolve(ref)
 			if err != nil {
 				return nil, err
@@ -197,10 +199,16 @@ func (s *Server) gate(f func(peer string) error) func(*http.Request) (any, error
 }
 
 func readJSON(r *http.Request, v any) error {
-	d := json.NewDecoder(r.Body)
-	d.DisallowUnknownFields()
-	err := d.Decode(v)
+	b, err := io.ReadAll(r.Body)
 	var big *http.MaxBytesError
+	if err == nil && !utf8.Valid(b) {
+		err = errors.New("not UTF-8") // the decoder would change it without a word
+	}
+	if err == nil {
+		d := json.NewDecoder(bytes.NewReader(b))
+		d.DisallowUnknownFields()
+		err = d.Decode(v)
+	}
 	switch {
 	case errors.As(err, &big):
 		return &Error{What: "request refused", Why: fmt.Sprintf("its body has more than %d bytes", big.Limit), Fix: "send a text of 1 byte to 64 KiB", Code: TooLarge}

@@ -113,7 +113,10 @@ func (v *Vertex) name() string {
 
 func (v *Vertex) what() string {
 	if len(v.Actions) == 0 {
-		if v.Parent == "" {
+		switch {
+		case v.Base && v.Epoch > 0:
+			return "this device's view begins"
+		case v.Parent == "":
 			return "the group begins"
 		}
 		return "-"

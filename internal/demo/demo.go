@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"time"
@@ -69,7 +70,9 @@ func Run(ctx context.Context, c Config) (err error) {
 			err = p.until(ctx, "the devices' logs to be told", p.allTold)
 		}
 		if err != nil {
-			p.wreck(err)
+			if !errors.Is(err, context.Canceled) {
+				p.wreck(err)
+			}
 			return fmt.Errorf("demo: %s: %w", act.title, err)
 		}
 	}
@@ -260,7 +263,7 @@ func (p *play) curtain(context.Context) error {
 	return nil
 }
 
-func round(d time.Duration) float64 { return d.Round(10 * time.Millisecond).Seconds() }
+func round(d time.Duration) float64 { return math.Round(100*d.Seconds()) / 100 }
 
 // tellIslands says where the islands stand before the healing.
 func (p *play) tellIslands(one, two []string) {
