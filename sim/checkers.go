@@ -241,8 +241,8 @@ func checkDisks(e *evidence, _ agreement) []string {
 func checkVerdicts(e *evidence, _ agreement) []string {
 	var out []string
 	for _, w := range e.witnesses {
-		for _, v := range w.wrong {
-			out = append(out, w.name+" "+v)
+		if n := len(w.wrong); n > 0 {
+			out = append(out, fmt.Sprintf("%s %s (the first of %d)", w.name, w.wrong[0], n))
 		}
 		for _, ev := range w.log {
 			if ev.Kind == group.KindUnopenable {
