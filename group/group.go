@@ -81,11 +81,12 @@ type Group struct {
 	// unreadUpTo is the largest seq of frames that only settled, by the member
 	// whose chain they continue.
 	unreadUpTo map[dag.Member]uint64
-	holes      map[cid.Cid]uint64   // linked to by opened frames but not settled: the largest epoch of these
-	linked     map[cid.Cid]struct{} // what settled frames link to, and
-	followed   map[cid.Cid]struct{} // what opened frames link to, held or not
-	unsent     map[cid.Cid][]byte   // own blocks that nobody is known to hold; of texts the application data
-	nodes      map[string]int       // tree records by hash, with the number of their users
+	holes      map[cid.Cid]uint64     // linked to by opened frames but not settled: the largest epoch of these
+	owners     map[cid.Cid]dag.Member // whose frames are the last before our base, by the inviter's table
+	linked     map[cid.Cid]struct{}   // what settled frames link to, and
+	followed   map[cid.Cid]struct{}   // what opened frames link to, held or not
+	unsent     map[cid.Cid][]byte     // own blocks that nobody is known to hold; of texts the application data
+	nodes      map[string]int         // tree records by hash, with the number of their users
 	messages   map[string]struct{}
 	pending    []*message
 	forks      map[dag.ID]string // forks announced, with the child chosen
@@ -138,7 +139,7 @@ func newGroup(c Config, id Identity) *Group {
 		cfg: c, id: id, state: member,
 		epochs: map[dag.ID]*epoch{}, commits: map[dag.ID]*commit{}, names: map[string]string{}, unsettled: map[dag.ID]struct{}{},
 		frames: map[cid.Cid]*meta{}, held: map[cid.Cid]struct{}{}, open: map[cid.Cid]struct{}{},
-		unreadUpTo: map[dag.Member]uint64{}, holes: map[cid.Cid]uint64{}, linked: map[cid.Cid]struct{}{}, followed: map[cid.Cid]struct{}{},
+		unreadUpTo: map[dag.Member]uint64{}, holes: map[cid.Cid]uint64{}, owners: map[cid.Cid]dag.Member{}, linked: map[cid.Cid]struct{}{}, followed: map[cid.Cid]struct{}{},
 		unsent: map[cid.Cid][]byte{}, nodes: map[string]int{}, messages: map[string]struct{}{},
 		forks: map[dag.ID]string{}, waiting: map[cid.Cid]*parked{}, waiters: map[cid.Cid][]cid.Cid{},
 		peerParked: map[string]int{}, rejected: map[cid.Cid]error{},

@@ -166,6 +166,9 @@ func (s *step) enter(w *welcomed) {
 // member that the table names.
 func (g *Group) seed() {
 	for _, r := range g.base {
+		if r.Next > 0 {
+			g.owners[r.Prev] = r.Member
+		}
 		m := g.frames[r.Prev]
 		if m == nil {
 			m = &meta{Status: seeded}

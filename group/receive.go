@@ -292,7 +292,10 @@ func (s *step) checkChain(author dag.Member, l frame.Links) error {
 func (s *step) checkOwner(author dag.Member, c cid.Cid) error {
 	for {
 		p := s.frames[c]
+		owner, named := s.owners[c]
 		switch {
+		case named && owner == author:
+			return nil
 		case p == nil:
 			return &missingError{c}
 		case p.Author == author:
