@@ -2,6 +2,7 @@ package mls
 
 import (
 	"bytes"
+	"fmt"
 
 	"github.com/dmlsd/dmls/pprf"
 )
@@ -65,6 +66,11 @@ func (e *Epoch) mergePath(t *transition, p *UpdatePath) (before *RatchetTree, er
 	before = t.tree
 	if p == nil {
 		return before, nil
+	}
+	if t.external && len(t.removed) > 0 { // as an Update of the removed leaf (section 12.2)
+		if old := e.tree.Leaf(t.removed[0]); bytes.Equal(old.EncryptionKey, p.LeafNode.EncryptionKey) {
+			return nil, fmt.Errorf("%w: a resync keeps the encryption key of leaf %d", ErrPath, t.removed[0])
+		}
 	}
 	if t.tree, err = before.applyPath(t.committer, p, e.context.GroupID, t.added); err != nil {
 		return nil, err

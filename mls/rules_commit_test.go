@@ -269,6 +269,14 @@ func TestExternalCommitRules(t *testing.T) {
 			refused(t, send(&Commit{Proposals: r.list, Path: r.path}, joiner.signer), r.want, "")
 		})
 	}
+	t.Run("resync keeps the key", func(t *testing.T) {
+		kept := *leaf.renew(LeafNodeSourceCommit, a.e.tree.Leaf(2).EncryptionKey, joiner.signer, nil)
+		if err := a.e.suite.signLeaf(&kept, joiner.signer, a.e.context.GroupID, 2); err != nil {
+			t.Fatal(err)
+		}
+		err := send(&Commit{Proposals: byValue(init(), &Remove{Removed: 2}), Path: &UpdatePath{LeafNode: kept}}, joiner.signer)
+		refused(t, err, ErrPath, "keeps the encryption key of leaf 2")
+	})
 	t.Run("signature of another", func(t *testing.T) {
 		refused(t, send(&Commit{Proposals: byValue(init()), Path: path}, a.signer), ErrSignature, "frame")
 	})
