@@ -203,25 +203,20 @@ func TestLeafNodeSignatureRules(t *testing.T) {
 		"another place": func(l *LeafNode) error { return a.e.suite.signLeaf(l, a.signer, a.e.context.GroupID, 1) },
 		"another key":   func(l *LeafNode) error { return a.e.suite.signLeaf(l, b.signer, a.e.context.GroupID, 0) },
 	} {
-		p := a.path()
-		if err := sign(&p.LeafNode); err != nil {
-			t.Fatal(err)
-		}
-		_, err := b.stage(b.e, a.lawless(&Commit{Path: p}))
-		refused(t, err, ErrPath, "signature")
-		if !errors.Is(err, ErrSignature) {
-			t.Errorf("%s: %v", name, err)
-		}
-		update, _, err := a.e.suite.newUpdateLeaf(a.e.tree.Leaf(0), nil, a.signer, a.e.context.GroupID, 0, make([]byte, 32))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := sign(update); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := b.stage(b.e, a.lawlessProposal(&Update{LeafNode: *update})); !errors.Is(err, ErrSignature) {
-			t.Errorf("Update, %s: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			p := a.path()
+			if err := sign(&p.LeafNode); err != nil {
+				t.Fatal(err)
+			}
+			_, err := b.stage(b.e, a.lawless(&Commit{Path: p}))
+			refused(t, err, ErrPath, "signature does not verify")
+			update := a.update()
+			if err := sign(&update.LeafNode); err != nil {
+				t.Fatal(err)
+			}
+			_, err = b.stage(b.e, a.lawlessProposal(update))
+			refused(t, err, ErrSignature, "LeafNode is invalid")
+		})
 	}
 }
 
