@@ -101,7 +101,7 @@ func (k *keeper) add(id peer.ID, addrs []ma.Multiaddr, kind int) {
 	defer k.mu.Unlock()
 	g, now := k.targets[id], time.Now()
 	if g == nil {
-		g = &target{seen: now, next: now.Add(k.headStart(id))}
+		g = &target{seen: now, next: now.Add(k.headStart(id)), static: kind&isStatic != 0, member: kind&isMember != 0}
 		k.targets[id] = g
 		k.evict()
 	}
@@ -128,18 +128,26 @@ func mergeAddrs(fresh, old []ma.Multiaddr) []ma.Multiaddr {
 	return out
 }
 
-// evict makes room. The caller holds k.mu.
+// evict makes room: members and others have a share each, so that names made
+// up on the local network do not push out members, nor members of long ago a
+// newcomer. The caller holds k.mu.
 func (k *keeper) evict() {
 	if len(k.targets) <= maxTargets {
 		return
 	}
+	others := 0
+	for _, g := range k.targets {
+		if !g.static && !g.member {
+			others++
+		}
+	}
+	members := others <= maxTargets/4
 	var oldest peer.ID
 	for id, g := range k.targets {
-		if g.static {
+		if g.static || g.member != members {
 			continue
 		}
-		if oldest == "" || g.seen.Before(k.targets[oldest].seen) ||
-			g.seen.Equal(k.targets[oldest].seen) && id < oldest {
+		if oldest == "" || cmp.Or(g.seen.Compare(k.targets[oldest].seen), cmp.Compare(id, oldest)) < 0 {
 			oldest = id
 		}
 	}

@@ -37,6 +37,11 @@ func TestTargetsAreBounded(t *testing.T) {
 		a.keeper.add(infos[0].ID, infos[0].Addrs, kind)
 	}
 	add("/ip4/127.0.0.1/tcp/1/p2p/"+static, isStatic|isMember)
+	member, err := PeerID(seed("member"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	add("/ip4/127.0.0.1/tcp/1/p2p/"+member, isMember)
 	for i := range maxTargets + 10 {
 		id, err := PeerID(seed(fmt.Sprint(i)))
 		if err != nil {
@@ -51,15 +56,19 @@ func TestTargetsAreBounded(t *testing.T) {
 	if n := len(a.keeper.targets); n != maxTargets {
 		t.Errorf("%d peers are kept, want %d", n, maxTargets)
 	}
-	kept := false
+	kept, remembered := false, false
 	for id, g := range a.keeper.targets {
 		kept = kept || id.String() == static
+		remembered = remembered || id.String() == member
 		if len(g.addrs) > maxAddrs {
 			t.Errorf("%d addresses of one peer", len(g.addrs))
 		}
 	}
 	if !kept {
 		t.Error("the static peer was evicted")
+	}
+	if !remembered {
+		t.Error("a member was evicted for peers that share no topic")
 	}
 }
 

@@ -35,14 +35,20 @@ func (a *app) inviteCmd() *cobra.Command {
 }
 
 func (a *app) joinCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "join TICKET", Short: "Join a group with a ticket and print the group's id", Args: cobra.ExactArgs(1)}
+	cmd := &cobra.Command{Use: "join TICKET|-", Short: "Join a group with a ticket and print the group's id", Args: cobra.ExactArgs(1),
+		Long: "Join a group with a ticket and print the group's id. With -, the ticket is read\nfrom standard input, where the machine's other users do not see it. The same\nticket can be used again until this device has joined.",
+	}
 	timeout := cmd.Flags().Duration("timeout", time.Minute, "how long to wait for the inviter")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ticket, err := a.text(cmd.Context(), args)
+		if err != nil {
+			return err
+		}
 		return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
 			ctx, cancel := context.WithTimeout(ctx, *timeout)
 			defer cancel()
-			d, err := c.Join(ctx, strings.TrimSpace(args[0]))
+			d, err := c.Join(ctx, strings.TrimSpace(ticket))
 			switch {
 			case errors.Is(ctx.Err(), context.DeadlineExceeded):
 				return &api.Error{What: "not joined yet", Why: fmt.Sprintf("the inviter did not answer within %v", *timeout), Fix: "see that its daemon runs and can be reached, then join again with the same ticket", Code: api.Timeout}
@@ -110,7 +116,7 @@ func (a *app) text(ctx context.Context, args []string) (string, error) {
 	case err != nil:
 		return "", api.Explain("cannot read the text", err)
 	case len(b) > maxText:
-		return "", &api.Error{What: "cannot send", Why: "the text on standard input is too long", Fix: "send a text of 1 byte to 64 KiB", Code: api.TooLarge}
+		return "", &api.Error{What: "cannot read standard input", Why: "it is too long", Fix: "a text has 1 byte to 64 KiB", Code: api.TooLarge}
 	}
 	return strings.TrimSuffix(string(b), "\n"), nil
 }

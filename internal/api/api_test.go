@@ -399,6 +399,13 @@ func TestSocketOfLongPath(t *testing.T) {
 	if err != nil || fi.Mode().Perm() != 0o700 {
 		t.Errorf("directory mode %v, %v, want 0700", fi.Mode(), err)
 	}
+	if err := os.Chmod(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if _, err := c.Identity(context.Background()); code(err) != Denied {
+		t.Errorf("a socket where others can put theirs: %v", err)
+	}
 	t.Cleanup(func() { // runs before start's own
 		if _, err := Listen(home); !errors.Is(err, ErrLive) {
 			t.Errorf("a live socket was taken: %v", err)

@@ -36,6 +36,9 @@ func Dial(home string) (*Client, error) {
 	c := &Client{home: home}
 	c.http.Transport = &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			if err := checkSocketDir(home, path); err != nil {
+				return nil, err
+			}
 			return (&net.Dialer{}).DialContext(ctx, "unix", path)
 		},
 	}

@@ -33,6 +33,23 @@ func SocketPath(home string) (string, error) {
 	return filepath.Join(home, socketName), nil
 }
 
+// checkSocketDir refuses a socket in a directory that others may enter. A home
+// with a long path has its socket in the temporary directory, where somebody
+// else could put one of his own after a crash.
+func checkSocketDir(home, path string) error {
+	if filepath.Dir(path) == filepath.Clean(home) {
+		return nil
+	}
+	fi, err := os.Stat(filepath.Dir(path))
+	if err == nil && fi.Mode().Perm()&0o077 != 0 {
+		err = fmt.Errorf("api: others may enter %s: %w", filepath.Dir(path), fs.ErrPermission)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the dial says it better
+	}
+	return err
+}
+
 // Live says whether a daemon answers on the home's socket.
 func Live(home string) bool {
 	path, err := SocketPath(home)
