@@ -110,6 +110,18 @@ func TestWelcomeRules(t *testing.T) {
 		})
 		refused(t, err, ErrWelcome, "our leaf is not in the tree")
 	})
+	t.Run("path secret without a path", func(t *testing.T) {
+		kp := k.keyPackage(x.joiner)
+		staged, err := x.all[0].e.Commit(CommitRequest{Proposals: []Proposal{&Add{KeyPackage: *kp.KeyPackage}}}, x.all[0].signer, x.all[0].env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		y := &welcomed{k, x.all, x.joiner, kp, staged}
+		if err := y.join(t, welcomeForgery{}); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, y.join(t, welcomeForgery{secrets: func(g *groupSecrets) { g.pathSecret = make([]byte, 32) }}), ErrTree, "committer's path is blank")
+	})
 	t.Run("lifetime of our KeyPackage", func(t *testing.T) {
 		// It is for the adder to judge; the joiner's own clock must not be
 		// trusted to run backwards, though.
@@ -201,7 +213,6 @@ func TestTreeRules(t *testing.T) {
 		words string
 	}{
 		"parent-hash chain broken":     {func(flat []treeNode) { parents(flat)[0].encryptionKey[3] ^= 1 }, ErrTree, "parent-hash chains"},
-		"form of a parent's key":       {func(flat []treeNode) { parents(flat)[0].encryptionKey = []byte{1} }, ErrTree, "node"},
 		"unmerged leaf is blank":       {func(flat []treeNode) { p := firstUnmerged(flat); flat[p.unmerged[0].node()].leaf = nil }, ErrTree, "is blank"},
 		"unmerged leaf is elsewhere":   {func(flat []treeNode) { parents(flat)[0].unmerged = []LeafIndex{10} }, ErrTree, "elsewhere"},
 		"unmerged leaf out of range":   {func(flat []treeNode) { parents(flat)[0].unmerged = []LeafIndex{1 << 30} }, ErrTree, "elsewhere"},
@@ -275,7 +286,15 @@ func TestTreeRules(t *testing.T) {
 		refused(t, err, ErrTree, "twice")
 	})
 	t.Run("no member in the right half", func(t *testing.T) { refused(t, widerThanNeeded(t), ErrTree, "right half") })
-	t.Run("root with a parent hash", func(t *testing.T) { refused(t, rootWithParentHash(t), ErrTree, "the root has a parent hash") })
+	t.Run("root with a parent hash", func(t *testing.T) {
+		refused(t, withRoot(t, func(p *parentNode) { p.parentHash = []byte("above") }), ErrTree, "the root has a parent hash")
+	})
+	t.Run("form of a parent's key", func(t *testing.T) {
+		refused(t, withRoot(t, func(p *parentNode) { p.encryptionKey = p.encryptionKey[1:] }), ErrTree, "X25519")
+	})
+	if err := withRoot(t, func(*parentNode) {}); err != nil {
+		t.Error(err)
+	}
 	t.Run("no member at all", func(t *testing.T) {
 		p := firstParent(t, flatten(c.tree), false)
 		tree, err := assemble(c.s, []treeNode{{}, {parent: &parentNode{encryptionKey: p.encryptionKey}}})
@@ -328,14 +347,14 @@ func widerThanNeeded(t *testing.T) error {
 	return tree.validate([]byte(crowdID), Env{})
 }
 
-// rootWithParentHash is a tree whose chain of parent hashes goes on above the
-// root.
-func rootWithParentHash(t *testing.T) error {
+// withRoot is a tree of two members whose root is changed, with the parent hash
+// and signature of the leaf that go with it.
+func withRoot(t *testing.T, harm func(root *parentNode)) error {
 	t.Helper()
 	c := newCrowd(t, 2)
 	c.commit(0, nil)
 	flat := flatten(c.tree)
-	flat[1].parent.parentHash = []byte("above")
+	harm(flat[1].parent)
 	l := *flat[0].leaf
 	l.ParentHash = c.s.parentHash(flat[1].parent, c.tree.node(2).hash)
 	if err := c.s.signLeaf(&l, c.signers[0], []byte(crowdID), 0); err != nil {
