@@ -3,7 +3,9 @@ package group
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 
+	"github.com/dmlsd/dmls/dag"
 	"github.com/dmlsd/dmls/mls"
 )
 
@@ -86,7 +88,8 @@ func (s *step) welcome(own *ownCommit, packages []*mls.KeyPackage) error {
 	if err != nil {
 		return err
 	}
-	table := marshalTable(s.table(e))
+	rows, gone := s.table(e, own.commit)
+	table := marshalBase(rows, gone)
 	sum := sha256.Sum256(table)
 	x := base{CID: cidOf(e.id), Gossip: s.gossipKey, Generation: s.generation, TableHash: sum[:]}
 	w, err := own.staged.Welcome([]mls.Extension{{Type: extBase, Data: x.marshal()}}, false, s.id.Signer, mlsEnv(s.env))
@@ -108,9 +111,8 @@ func (s *step) epochOf(c *commit) (*epoch, error) {
 }
 
 // table states where the chains of the members of e stand, as this device has
-// opened them.
-func (g *Group) table(e *epoch) []tableRow {
-	rows := make([]tableRow, 0, 8)
+// opened them, and those of earlier incarnations of whom the commit added.
+func (g *Group) table(e *epoch, c *commit) (rows, gone []tableRow) {
 	chains := g.chains()
 	for _, m := range e.leaves.all() {
 		row, ok := chains[m]
@@ -118,6 +120,22 @@ func (g *Group) table(e *epoch) []tableRow {
 			row = tableRow{Member: m, Prev: cidOf(addedBy(m))}
 		}
 		rows = append(rows, row)
+		delete(chains, m)
 	}
-	return rows
+	for _, m := range sortedMembers(chains) {
+		back := func(added dag.Member) bool { return keyOf(added) == keyOf(m) }
+		if slices.ContainsFunc(c.Added, back) {
+			gone = append(gone, chains[m])
+		}
+	}
+	return rows, gone
+}
+
+func sortedMembers(m map[dag.Member]tableRow) []dag.Member {
+	out := make([]dag.Member, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
 }

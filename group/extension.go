@@ -111,17 +111,40 @@ func marshalTable(rows []tableRow) []byte {
 	return w.b
 }
 
-// parseTable checks the hash that the GroupInfo signed, then the rows: sorted
-// by leaf, one row a leaf.
-func parseTable(b, hash []byte) ([]tableRow, error) {
+// marshalBase is what TableHash covers: the rows of the members at the base,
+// then those of earlier incarnations of whom the base commit added, so that a
+// device that comes back learns which of its frames had arrived.
+func marshalBase(rows, gone []tableRow) []byte {
+	return append(marshalTable(rows), marshalTable(gone)...)
+}
+
+// parseTable checks the hash that the GroupInfo signed, then the rows.
+func parseTable(b, hash []byte) (rows, gone []tableRow, err error) {
 	sum := sha256.Sum256(b)
 	if subtle.ConstantTimeCompare(sum[:], hash) != 1 {
-		return nil, fmt.Errorf("%w: the table is not the one that the inviter signed", ErrBundle)
+		return nil, nil, fmt.Errorf("%w: the table is not the one that the inviter signed", ErrBundle)
 	}
-	r := cursor{b: b}
-	n := r.u32()
+	r := &cursor{b: b}
+	if rows, err = readRows(r); err != nil {
+		return nil, nil, err
+	}
+	for i := range max(len(rows)-1, 0) {
+		if leafOf(rows[i].Member) >= leafOf(rows[i+1].Member) {
+			return nil, nil, fmt.Errorf("%w: table out of order", ErrBundle)
+		}
+	}
+	if gone, err = readRows(r); err != nil {
+		return nil, nil, err
+	}
+	if err := r.done(); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrBundle, err)
+	}
+	return rows, gone, nil
+}
+
+func readRows(r *cursor) ([]tableRow, error) {
 	var rows []tableRow
-	for i := uint32(0); i < n && r.err == nil; i++ {
+	for n := r.u32(); n > 0 && r.err == nil; n-- {
 		m, err := parseIncarnation(r.bytes())
 		if err != nil {
 			return nil, err
@@ -130,13 +153,10 @@ func parseTable(b, hash []byte) ([]tableRow, error) {
 		if row.Prev, err = cid.Cast(r.bytes()); err != nil {
 			return nil, fmt.Errorf("%w: table: %w", ErrBundle, err)
 		}
-		if len(rows) > 0 && leafOf(rows[len(rows)-1].Member) >= leafOf(m) {
-			return nil, fmt.Errorf("%w: table out of order", ErrBundle)
-		}
 		rows = append(rows, row)
 	}
-	if err := r.done(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
+	if r.err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBundle, r.err)
 	}
 	return rows, nil
 }

@@ -50,6 +50,7 @@ type welcomed struct {
 	base    base
 	info    groupInfo
 	rows    []tableRow
+	gone    []tableRow // of our own earlier incarnations
 	self    dag.Member
 	inviter string
 }
@@ -76,7 +77,7 @@ func openBundle(env Env, id Identity, b []byte, kp *mls.KeyPackageBundle) (*welc
 	if w.base, err = parseBase(x); err != nil {
 		return nil, err
 	}
-	if w.rows, err = parseTable(parts.Table, w.base.TableHash); err != nil {
+	if w.rows, w.gone, err = parseTable(parts.Table, w.base.TableHash); err != nil {
 		return nil, err
 	}
 	w.inviter = string(e.Tree().Leaf(gi.Signer).SignatureKey)
@@ -158,6 +159,7 @@ func (s *step) enter(w *welcomed) {
 	s.writeBase()
 	s.writeEpoch(s.epochs[s.root])
 	s.learnNames(w.epoch)
+	s.arrivedBefore(w.gone)
 	s.due = newDue()
 	s.due.headMoved()
 }
@@ -199,4 +201,17 @@ func (g *Group) chains() map[dag.Member]tableRow {
 		}
 	}
 	return out
+}
+
+// arrivedBefore takes out of the outbox what the inviter had opened of our
+// earlier incarnations.
+func (s *step) arrivedBefore(gone []tableRow) {
+	for _, c := range sorted(s.unsent) {
+		m := s.frames[c]
+		for _, r := range gone {
+			if m != nil && m.Author == r.Member && m.Links.Seq < r.Next {
+				s.sent(c)
+			}
+		}
+	}
 }

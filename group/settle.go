@@ -95,10 +95,7 @@ func (s *step) settle(c cid.Cid, m *meta, block []byte) {
 	s.frames[c] = m
 	delete(s.holes, c)
 	s.link(c, m)
-	// Unread frames that continue a member's chain count, too, though unproven:
-	// else every device that was added again would repeat what it had said, to
-	// members who were not there. A lie costs a second sending, no more.
-	if m.Author != s.self && (m.Status == opened || m.Said != "") {
+	if m.Status == opened && m.Author != s.self { // links of unread frames prove nothing
 		for _, p := range m.past() {
 			s.wasSeen(p)
 		}
