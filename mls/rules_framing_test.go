@@ -225,6 +225,24 @@ func TestEncodingRules(t *testing.T) {
 		if _, err := parseRequirements([]byte{1, 0, 0, 0}); !errors.Is(err, ErrMalformed) {
 			t.Error(err)
 		}
+		w := &writer{}
+		w.vec(nil)
+		w.vec(nil)
+		w.u16(uint16(CredentialBasic))
+		w.vec(nil)
+		for i := range 5 { // each list of the capabilities in turn
+			caps := make([]byte, 5)
+			leaf := append(bytes.Clone(w.buf), caps[:i]...)
+			leaf = append(append(leaf, 1, 7), caps[i+1:]...)
+			leaf = append(leaf, byte(LeafNodeSourceUpdate), 0, 0)
+			if _, err := ParseLeafNode(leaf); !errors.Is(err, ErrMalformed) {
+				t.Errorf("capabilities, list %d: %v", i, err)
+			}
+		}
+		whole := append(append(bytes.Clone(w.buf), make([]byte, 5)...), byte(LeafNodeSourceUpdate), 0, 0)
+		if _, err := ParseLeafNode(whole); err != nil {
+			t.Error(err)
+		}
 	})
 	t.Run("whole frames", func(t *testing.T) {
 		for _, b := range [][]byte{commit, kp} {
