@@ -156,11 +156,16 @@ func (s *step) sendAgain() error {
 	return nil
 }
 
-// lost lists own texts of the outbox whose epoch is gone here.
+// lost lists own texts of the outbox whose epoch is gone here or was given up,
+// in the order in which they were said.
 func (g *Group) lost() []cid.Cid {
 	var out []cid.Cid
 	for _, c := range sorted(g.unsent) {
-		if m := g.frames[c]; len(g.unsent[c]) > 0 && m != nil && g.epochs[idOf(m.Links.Parent)] == nil {
+		m := g.frames[c]
+		if len(g.unsent[c]) == 0 || m == nil {
+			continue
+		}
+		if e := g.epochs[idOf(m.Links.Parent)]; e == nil || e.old {
 			out = append(out, c)
 		}
 	}

@@ -43,6 +43,9 @@ func (s *step) send(in Send) error {
 			return err
 		}
 	}
+	if err := s.sendAgain(); err != nil { // what was said before comes first
+		return err
+	}
 	d := appData{ID: in.ID, Kind: appText, Body: in.Text}
 	if d.ID == [16]byte{} {
 		if _, err := io.ReadFull(s.env.Rand, d.ID[:]); err != nil {

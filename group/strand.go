@@ -81,7 +81,9 @@ func (s *step) hearOffer(o *offer) {
 	if err != nil || !sameKey(kp.LeafNode.SignatureKey, key) || kp.Verify(s.env.Now) != nil {
 		return
 	}
-	o.ref = kp.Ref()
+	if o.ref = kp.Ref(); s.due.refused[string(o.ref)] {
+		return
+	}
 	if b, ok := s.answered[string(o.ref)]; ok {
 		s.signal(o.from, marshalWelcome(o.ref, b.bundle))
 		return

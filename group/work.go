@@ -24,6 +24,7 @@ type due struct {
 	offer    time.Time            // next repetition of our own offer
 	offers   int                  // repetitions so far
 	approval map[string]bool      // operations shown for approval
+	refused  map[string]bool      // offers that could not be committed, by reference
 	plan     *plan.Plan
 	planFor  dag.ID
 	planSeen uint64 // frames settled when the plan was made
@@ -31,7 +32,7 @@ type due struct {
 
 func newDue() due {
 	return due{notice: map[string]time.Time{}, told: map[string]int{}, since: map[string]time.Time{},
-		approval: map[string]bool{}}
+		approval: map[string]bool{}, refused: map[string]bool{}}
 }
 
 // headMoved restarts the back-off: rivals may have done the work.
@@ -309,6 +310,14 @@ func (s *step) merge(e *epoch, j *job) error {
 		return nil
 	}
 	own, err := s.commitOnHead(r, j.supersedes)
+	if err != nil && len(added) > 0 {
+		// A KeyPackage that this group cannot take must not hold up the rest.
+		for _, o := range added {
+			s.due.refused[string(o.ref)] = true
+			s.dropOffer(o)
+		}
+		return nil
+	}
 	if err != nil {
 		return err
 	}
