@@ -50,7 +50,7 @@ func parseRules(t *testing.T, text string) (rows []ruleRow) {
 	return rows
 }
 
-// testCases maps the tests of this package to the names of their cases: the
+// testCases maps the tests of mls and mls/x509cred to the names of their cases: the
 // string keys of maps and the names given to t.Run in the same file.
 type testCases struct {
 	file  map[string]string          // test function: file
@@ -60,9 +60,13 @@ type testCases struct {
 func readTestCases(t *testing.T) testCases {
 	t.Helper()
 	c := testCases{map[string]string{}, map[string]map[string]bool{}}
-	files, err := filepath.Glob("*_test.go")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no tests: ", err)
+	var files []string
+	for _, pattern := range []string{"*_test.go", "x509cred/*_test.go"} {
+		some, err := filepath.Glob(pattern)
+		if err != nil || len(some) == 0 {
+			t.Fatalf("no tests %s: %v", pattern, err)
+		}
+		files = append(files, some...)
 	}
 	for _, name := range files {
 		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)

@@ -68,6 +68,11 @@ func TestWelcomeRules(t *testing.T) {
 		"PSK not available": {welcomeForgery{secrets: func(g *groupSecrets) {
 			g.psks = []PreSharedKeyID{testPSK("x").ID}
 		}}, ErrPSK, "not available"},
+		"PSK nonce too short": {welcomeForgery{secrets: func(g *groupSecrets) {
+			id := testPSK("x").ID
+			id.Nonce = id.Nonce[1:]
+			g.psks = []PreSharedKeyID{id}
+		}}, ErrWelcome, "nonce of 31 bytes"},
 		"two PSKs for reinit or branch": {welcomeForgery{secrets: func(g *groupSecrets) {
 			g.psks = []PreSharedKeyID{resumption(ResumptionReInit), resumption(ResumptionBranch)}
 		}}, ErrWelcome, "several reinit or branch"},
