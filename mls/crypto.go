@@ -1,11 +1,8 @@
 package mls
 
 import (
-	"crypto/hkdf"
-	"crypto/hmac"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 )
 
@@ -20,7 +17,7 @@ func (s *suite) hash(b ...[]byte) []byte {
 	if len(b) == 1 {
 		return s.sum(b[0])
 	}
-	h := s.newHash()
+	h := s.alg.new()
 	for _, p := range b {
 		h.Write(p)
 	}
@@ -29,37 +26,14 @@ func (s *suite) hash(b ...[]byte) []byte {
 
 // hmac is the MAC of Section 6.1 and 8.1.
 func (s *suite) hmac(key, data []byte) []byte {
-	m := hmac.New(s.newHash, key)
-	m.Write(data)
-	return m.Sum(make([]byte, 0, s.nh))
+	return s.alg.appendMAC(make([]byte, 0, s.nh), key, data, nil)
 }
 
 // extract is KDF.Extract.
-func (s *suite) extract(salt, ikm []byte) []byte { return hkdfExtract(s.newHash, salt, ikm) }
+func (s *suite) extract(salt, ikm []byte) []byte { return s.alg.extract(salt, ikm) }
 
 // expand is KDF.Expand.
-func (s *suite) expand(secret, info []byte, n int) []byte {
-	return hkdfExpand(s.newHash, secret, info, n)
-}
-
-// hkdfExtract is HKDF-Extract. It has no failing input below FIPS limits.
-func hkdfExtract(newHash func() hash.Hash, salt, ikm []byte) []byte {
-	prk, err := hkdf.Extract(newHash, ikm, salt)
-	if err != nil {
-		panic("mls: HKDF-Extract: " + err.Error())
-	}
-	return prk
-}
-
-// hkdfExpand is HKDF-Expand. It fails only above 255 blocks, which no caller
-// asks for: exporters check their length before.
-func hkdfExpand(newHash func() hash.Hash, secret, info []byte, n int) []byte {
-	out, err := hkdf.Expand(newHash, secret, string(info), n)
-	if err != nil {
-		panic("mls: HKDF-Expand: " + err.Error())
-	}
-	return out
-}
+func (s *suite) expand(secret, info []byte, n int) []byte { return s.alg.expand(secret, info, n) }
 
 // maxExpand is the longest output of KDF.Expand, in bytes.
 func (s *suite) maxExpand() int { return 255 * s.nh }

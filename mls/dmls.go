@@ -1,10 +1,8 @@
 package mls
 
 import (
-	"crypto/hmac"
 	"errors"
 	"fmt"
-	"hash"
 
 	"github.com/dmlsd/dmls/pprf"
 )
@@ -13,8 +11,7 @@ import (
 // section 9, outputs with the label "pprf". A first evaluation is 512 HMACs at
 // Nh = 32, so the KDFLabels are made once.
 type pprfKDF struct {
-	newHash             func() hash.Hash
-	size                int
+	alg                 hashAlgorithm
 	left, right, output []byte // info of KDF.Expand and the block counter 1
 }
 
@@ -27,28 +24,21 @@ func newPPRFKDF(s *suite) *pprfKDF {
 		w.u8(1)
 		return w.buf
 	}
-	return &pprfKDF{newHash: s.newHash, size: s.nh,
-		left: info("tree", "left"), right: info("tree", "right"), output: info("pprf", "")}
+	return &pprfKDF{alg: s.alg, left: info("tree", "left"), right: info("tree", "right"), output: info("pprf", "")}
 }
 
 // Size is Nh.
-func (k *pprfKDF) Size() int { return k.size }
+func (k *pprfKDF) Size() int { return k.alg.size() }
 
-// Children shares the keyed state of one HMAC between both children.
-func (k *pprfKDF) Children(node []byte) (left, right []byte) {
-	mac := hmac.New(k.newHash, node)
-	mac.Write(k.left)
-	left = mac.Sum(make([]byte, 0, k.size))
-	mac.Reset()
-	mac.Write(k.right)
-	return left, mac.Sum(make([]byte, 0, k.size))
+// Children derives both children in place.
+func (k *pprfKDF) Children(left, right, node []byte) {
+	k.alg.appendMAC(left[:0], node, k.left, nil)
+	k.alg.appendMAC(right[:0], node, k.right, nil)
 }
 
 // Output is DeriveSecret(leaf, "pprf").
 func (k *pprfKDF) Output(leaf []byte) []byte {
-	mac := hmac.New(k.newHash, leaf)
-	mac.Write(k.output)
-	return mac.Sum(make([]byte, 0, k.size))
+	return k.alg.appendMAC(make([]byte, 0, k.alg.size()), leaf, k.output, nil)
 }
 
 // newPPRF starts the tree of an epoch at parent_init_secret.

@@ -79,7 +79,7 @@ func packageState(e *Epoch) (int, []byte) {
 		nodes = append(nodes, e.pprf.Delta(i)...)
 	}
 	slices.SortFunc(nodes, func(a, b pprf.Node) int { return bytes.Compare(a.ID.Prefix[:], b.ID.Prefix[:]) })
-	h := e.suite.newHash()
+	h := e.suite.alg.new()
 	for _, n := range nodes {
 		h.Write(binary.BigEndian.AppendUint16(nil, n.ID.Depth))
 		h.Write(n.ID.Prefix[:(int(n.ID.Depth)+7)/8])

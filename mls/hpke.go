@@ -2,7 +2,6 @@ package mls
 
 import (
 	"encoding/binary"
-	"hash"
 )
 
 // This file is HPKE (RFC 9180) in base mode, single shot, as far as MLS uses
@@ -25,31 +24,31 @@ type kem interface {
 // hpkeKDF is LabeledExtract and LabeledExpand of RFC 9180, Section 4, for one
 // suite_id.
 type hpkeKDF struct {
-	newHash func() hash.Hash
+	alg     hashAlgorithm
 	suiteID []byte
 }
 
 const hpkeVersion = "HPKE-v1"
 
 func (k hpkeKDF) extract(salt []byte, label string, ikm []byte) []byte {
-	b := make([]byte, 0, len(hpkeVersion)+len(k.suiteID)+len(label)+len(ikm))
+	b := make([]byte, 0, 128) // on the stack, but for a long info
 	b = append(b, hpkeVersion...)
 	b = append(b, k.suiteID...)
 	b = append(b, label...)
 	b = append(b, ikm...)
-	out := hkdfExtract(k.newHash, salt, b)
+	out := k.alg.extract(salt, b)
 	clear(b)
 	return out
 }
 
 func (k hpkeKDF) expand(prk []byte, label string, info []byte, n int) []byte {
-	b := make([]byte, 0, 2+len(hpkeVersion)+len(k.suiteID)+len(label)+len(info))
+	b := make([]byte, 0, 192)
 	b = binary.BigEndian.AppendUint16(b, uint16(n))
 	b = append(b, hpkeVersion...)
 	b = append(b, k.suiteID...)
 	b = append(b, label...)
 	b = append(b, info...)
-	return hkdfExpand(k.newHash, prk, b, n)
+	return k.alg.expand(prk, b, n)
 }
 
 // hpkeContext is key_schedule_context of RFC 9180, Section 5.1: it depends
@@ -62,7 +61,7 @@ func (s *suite) hpkeKDF() hpkeKDF {
 	id = binary.BigEndian.AppendUint16(id, s.kem.id())
 	id = binary.BigEndian.AppendUint16(id, s.kdfID)
 	id = binary.BigEndian.AppendUint16(id, s.aeadID)
-	return hpkeKDF{s.newHash, id}
+	return hpkeKDF{s.alg, id}
 }
 
 func (s *suite) hpkeContext(info []byte) hpkeContext {

@@ -4,7 +4,6 @@ import (
 	"crypto/ecdh"
 	"encoding/binary"
 	"fmt"
-	"hash"
 
 	"github.com/cloudflare/circl/dh/x25519"
 	"github.com/cloudflare/circl/dh/x448"
@@ -13,8 +12,8 @@ import (
 // dhkem is DHKEM(Group, HKDF) of RFC 9180, Section 4.1.
 type dhkem struct {
 	kemID   uint16
-	newHash func() hash.Hash // of the KEM, whatever the hash of the cipher suite
-	nsecret int              // bytes of a shared secret
+	alg     hashAlgorithm // of the KEM, whatever the hash of the cipher suite
+	nsecret int           // bytes of a shared secret
 	group   dhGroup
 }
 
@@ -34,7 +33,7 @@ func (d dhkem) checkPublic(pub []byte) error       { return d.group.checkPublic(
 func (d dhkem) public(priv []byte) ([]byte, error) { return d.group.public(priv) }
 
 func (d dhkem) kdf() hpkeKDF {
-	return hpkeKDF{d.newHash, binary.BigEndian.AppendUint16([]byte("KEM"), d.kemID)}
+	return hpkeKDF{d.alg, binary.BigEndian.AppendUint16([]byte("KEM"), d.kemID)}
 }
 
 func (d dhkem) deriveKeyPair(ikm []byte) (priv, pub []byte, err error) {

@@ -9,7 +9,6 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"fmt"
-	"hash"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -52,7 +51,7 @@ func (c CipherSuite) String() string {
 type suite struct {
 	id      CipherSuite
 	name    string
-	newHash func() hash.Hash
+	alg     hashAlgorithm
 	sum     func(b []byte) []byte
 	nh      int // bytes of a hash, of KDF output and of every secret
 	nk      int // bytes of an AEAD key
@@ -68,43 +67,43 @@ type suite struct {
 // suites is in the order of the identifiers. Further suites are further rows.
 var suites = []suite{{
 	id: MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519, name: "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519",
-	newHash: sha256.New, sum: sumSHA256, nh: 32, nk: 16, nn: 12, nt: 16,
+	alg: hashSHA256, sum: sumSHA256, nh: 32, nk: 16, nn: 12, nt: 16,
 	kem: kemX25519, kdfID: 0x0001, aeadID: 0x0001, newAEAD: newAESGCM, sig: ed25519Scheme{},
 }, {
 	id: MLS_128_DHKEMP256_AES128GCM_SHA256_P256, name: "MLS_128_DHKEMP256_AES128GCM_SHA256_P256",
-	newHash: sha256.New, sum: sumSHA256, nh: 32, nk: 16, nn: 12, nt: 16,
+	alg: hashSHA256, sum: sumSHA256, nh: 32, nk: 16, nn: 12, nt: 16,
 	kem: kemP256, kdfID: 0x0001, aeadID: 0x0001, newAEAD: newAESGCM, sig: ecdsaP256,
 }, {
 	id: MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519, name: "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519",
-	newHash: sha256.New, sum: sumSHA256, nh: 32, nk: 32, nn: 12, nt: 16,
+	alg: hashSHA256, sum: sumSHA256, nh: 32, nk: 32, nn: 12, nt: 16,
 	kem: kemX25519, kdfID: 0x0001, aeadID: 0x0003, newAEAD: chacha20poly1305.New, sig: ed25519Scheme{},
 }, {
 	id: MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448, name: "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448",
-	newHash: sha512.New, sum: sumSHA512, nh: 64, nk: 32, nn: 12, nt: 16,
+	alg: hashSHA512, sum: sumSHA512, nh: 64, nk: 32, nn: 12, nt: 16,
 	kem: kemX448, kdfID: 0x0003, aeadID: 0x0002, newAEAD: newAESGCM, sig: ed448Scheme{},
 }, {
 	id: MLS_256_DHKEMP521_AES256GCM_SHA512_P521, name: "MLS_256_DHKEMP521_AES256GCM_SHA512_P521",
-	newHash: sha512.New, sum: sumSHA512, nh: 64, nk: 32, nn: 12, nt: 16,
+	alg: hashSHA512, sum: sumSHA512, nh: 64, nk: 32, nn: 12, nt: 16,
 	kem: kemP521, kdfID: 0x0003, aeadID: 0x0002, newAEAD: newAESGCM, sig: ecdsaP521,
 }, {
 	id: MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448, name: "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448",
-	newHash: sha512.New, sum: sumSHA512, nh: 64, nk: 32, nn: 12, nt: 16,
+	alg: hashSHA512, sum: sumSHA512, nh: 64, nk: 32, nn: 12, nt: 16,
 	kem: kemX448, kdfID: 0x0003, aeadID: 0x0003, newAEAD: chacha20poly1305.New, sig: ed448Scheme{},
 }, {
 	id: MLS_256_DHKEMP384_AES256GCM_SHA384_P384, name: "MLS_256_DHKEMP384_AES256GCM_SHA384_P384",
-	newHash: sha512.New384, sum: sumSHA384, nh: 48, nk: 32, nn: 12, nt: 16,
+	alg: hashSHA384, sum: sumSHA384, nh: 48, nk: 32, nn: 12, nt: 16,
 	kem: kemP384, kdfID: 0x0002, aeadID: 0x0002, newAEAD: newAESGCM, sig: ecdsaP384,
 }}
 
 // The KEMs of the table (RFC 9180, Section 7.1).
 var (
-	kemX25519 = dhkem{kemID: 0x0020, newHash: sha256.New, nsecret: 32, group: groupX25519{}}
-	kemX448   = dhkem{kemID: 0x0021, newHash: sha512.New, nsecret: 64, group: groupX448{}}
-	kemP256   = dhkem{kemID: 0x0010, newHash: sha256.New, nsecret: 32,
+	kemX25519 = dhkem{kemID: 0x0020, alg: hashSHA256, nsecret: 32, group: groupX25519{}}
+	kemX448   = dhkem{kemID: 0x0021, alg: hashSHA512, nsecret: 64, group: groupX448{}}
+	kemP256   = dhkem{kemID: 0x0010, alg: hashSHA256, nsecret: 32,
 		group: groupNIST{name: "P-256", curve: ecdh.P256, nsk: 32, mask: 0xff}}
-	kemP384 = dhkem{kemID: 0x0011, newHash: sha512.New384, nsecret: 48,
+	kemP384 = dhkem{kemID: 0x0011, alg: hashSHA384, nsecret: 48,
 		group: groupNIST{name: "P-384", curve: ecdh.P384, nsk: 48, mask: 0xff}}
-	kemP521 = dhkem{kemID: 0x0012, newHash: sha512.New, nsecret: 64,
+	kemP521 = dhkem{kemID: 0x0012, alg: hashSHA512, nsecret: 64,
 		group: groupNIST{name: "P-521", curve: ecdh.P521, nsk: 66, mask: 0x01}}
 )
 

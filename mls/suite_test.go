@@ -32,7 +32,7 @@ func TestSuiteTable(t *testing.T) {
 		t.Fatalf("%v", CipherSuites())
 	}
 	eachSuite(t, func(t *testing.T, s *suite) {
-		if n := s.newHash().Size(); n != s.nh || len(s.sum(nil)) != n {
+		if n := s.alg.new().Size(); n != s.nh || len(s.sum(nil)) != n {
 			t.Errorf("Nh = %d, the hash has %d bytes", s.nh, n)
 		}
 		a, err := s.newAEAD(make([]byte, s.nk))

@@ -1,6 +1,8 @@
 package pprf_test
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"math/rand/v2"
 	"testing"
 
@@ -10,13 +12,64 @@ import (
 // constantKDF costs nothing, so that what is left is the tree's own work.
 type constantKDF struct{ left, right [32]byte }
 
-func (k *constantKDF) Size() int                            { return 32 }
-func (k *constantKDF) Children([]byte) (left, right []byte) { return k.left[:], k.right[:] }
-func (k *constantKDF) Output(leaf []byte) []byte            { return k.left[:] }
+func (k *constantKDF) Size() int { return 32 }
+func (k *constantKDF) Children(left, right, _ []byte) {
+	copy(left, k.left[:])
+	copy(right, k.right[:])
+}
+func (k *constantKDF) Output(leaf []byte) []byte { return k.left[:] }
+
+// stackKDF is sha256KDF as mls has it: HMAC on the stack.
+type stackKDF struct{}
+
+func (stackKDF) Size() int { return sha256.Size }
+
+func (stackKDF) Children(left, right, node []byte) {
+	stackMAC(left, node, infoLeft)
+	stackMAC(right, node, infoRight)
+}
+
+func (stackKDF) Output(leaf []byte) []byte {
+	out := make([]byte, sha256.Size)
+	stackMAC(out, leaf, infoPPRF)
+	return out
+}
+
+func stackMAC(out, key []byte, info string) {
+	var inner, outer [sha256.BlockSize + sha256.Size]byte
+	for i := range sha256.BlockSize {
+		var k byte
+		if i < len(key) {
+			k = key[i]
+		}
+		inner[i], outer[i] = k^0x36, k^0x5c
+	}
+	n := sha256.BlockSize + copy(inner[sha256.BlockSize:], info)
+	h := sha256.Sum256(inner[:n])
+	copy(outer[sha256.BlockSize:], h[:])
+	h = sha256.Sum256(outer[:])
+	copy(out, h[:])
+}
+
+// Both KDFs are one function.
+func TestStackKDF(t *testing.T) {
+	input := randomInput(rand.New(rand.NewPCG(3, 3)), 32)
+	a, _, err := pprf.New(sha256KDF{}, testRoot(1), 256).Eval(input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _, err := pprf.New(stackKDF{}, testRoot(1), 256).Eval(input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(a, b) {
+		t.Error("two outputs")
+	}
+}
 
 // BenchmarkEval is a first evaluation: 256 levels, 512 HKDF-Expands.
 func BenchmarkEval(b *testing.B) {
-	b.Run("sha256", func(b *testing.B) { benchmarkEval(b, sha256KDF{}) })
+	b.Run("sha256", func(b *testing.B) { benchmarkEval(b, stackKDF{}) })
 	b.Run("tree-alone", func(b *testing.B) { benchmarkEval(b, &constantKDF{}) })
 }
 

@@ -18,11 +18,11 @@ type sha256KDF struct{}
 
 func (sha256KDF) Size() int { return sha256.Size }
 
-func (sha256KDF) Children(node []byte) (left, right []byte) {
+func (sha256KDF) Children(left, right, node []byte) {
 	mac := hmac.New(sha256.New, node)
-	left = expand(mac, "tree", "left")
+	copy(left, expand(mac, "tree", "left"))
 	mac.Reset() // back to the state after the key: half of the work is shared
-	return left, expand(mac, "tree", "right")
+	copy(right, expand(mac, "tree", "right"))
 }
 
 func (sha256KDF) Output(leaf []byte) []byte { return expand(hmac.New(sha256.New, leaf), "pprf", "") }

@@ -15,17 +15,18 @@ var (
 	ErrInput     = errors.New("pprf: input has the wrong length")
 	ErrPuncture  = errors.New("pprf: puncture does not fit the tree")
 	ErrNodes     = errors.New("pprf: nodes are malformed")
-	ErrKDF       = errors.New("pprf: KDF gave a secret of the wrong length")
 )
 
-// KDF derives a tree. The slices it returns belong to the caller, who wipes
-// them; they must alias neither the argument nor each other.
+// KDF derives a tree. It writes into the tree's memory, so that 256 levels need
+// no allocation each, and keeps nothing.
 type KDF interface {
 	// Size is the length of a node secret in bytes (Nh).
 	Size() int
-	// Children derives both children of a node.
-	Children(node []byte) (left, right []byte)
-	// Output derives the function's output from a leaf secret.
+	// Children derives both children of a node into left and right, which have
+	// Size bytes and share no memory with node.
+	Children(left, right, node []byte)
+	// Output derives the function's output from a leaf secret. The result
+	// belongs to the caller.
 	Output(leaf []byte) []byte
 }
 
@@ -136,34 +137,30 @@ func (t *Tree) Eval(input []byte) (out []byte, p Puncture, err error) {
 	p = Puncture{Drop: start.ID, From: from, To: t.next()}
 	size, depth := t.kdf.Size(), int(start.ID.Depth)
 	p.Keep = make([]Node, t.bits-depth)
-	secrets := make([]byte, (len(p.Keep)+1)*size)
-	path := secrets[:size]
-	defer clear(path)
+	secrets := make([]byte, (len(p.Keep)+2)*size)
+	path, next, kept := secrets[:size], secrets[size:2*size], secrets[2*size:]
+	defer clear(secrets[:2*size])
 	copy(path, start.Secret)
 
 	// A sibling is left of all deeper ones where the path turns right, and
 	// right of them where it turns left: filling from both ends sorts.
 	low, high := 0, len(p.Keep)
 	for d := depth; d < t.bits; d++ {
-		on, off := t.kdf.Children(path)
+		turnsRight := bit(input, d) == 1
 		at := high - 1
-		if bit(input, d) == 1 {
-			on, off = off, on
+		if turnsRight {
 			at = low
+		}
+		off := kept[at*size : (at+1)*size : (at+1)*size]
+		if turnsRight {
 			low++
+			t.kdf.Children(off, next, path)
 		} else {
 			high--
+			t.kdf.Children(next, off, path)
 		}
-		if len(on) != size || len(off) != size {
-			clear(secrets)
-			return nil, Puncture{}, ErrKDF
-		}
-		p.Keep[at].ID = siblingOf(input, d+1)
-		p.Keep[at].Secret = secrets[(at+1)*size : (at+2)*size : (at+2)*size]
-		copy(p.Keep[at].Secret, off)
-		copy(path, on)
-		clear(on)
-		clear(off)
+		p.Keep[at] = Node{ID: siblingOf(input, d+1), Secret: off}
+		path, next = next, path
 	}
 	return t.kdf.Output(path), p, nil
 }
