@@ -193,7 +193,7 @@ func (r *root) write(point string, b []byte, i int) error {
 	if _, err := r.f.WriteAt(b, int64(i)*slotStride); err != nil {
 		return err
 	}
-	if err := syncData(r.f); err != nil {
+	if err := r.f.Sync(); err != nil {
 		return err
 	}
 	return r.hook(point + " done")

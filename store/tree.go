@@ -187,6 +187,7 @@ func (w *rewriter) succeed(g, next *generation, changes []change) error {
 		return err
 	}
 	if next.top = top; top == nil {
+		next.levels = 0
 		return nil
 	}
 	k := next.root.topKey()
