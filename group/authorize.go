@@ -77,10 +77,7 @@ func selfCertified(l *mls.LeafNode) error {
 // sameIdentity: a commit refreshes its author's encryption keys, not who the
 // author is. Incarnations are named by the signature key.
 func sameIdentity(e *epoch, o *mls.Opened) error {
-	if o.Commit.Child == nil {
-		return nil
-	}
-	l := o.Commit.Child.Tree().Leaf(o.Sender)
+	l := o.Commit.Leaf // there also for a device that the commit removes
 	if l == nil || !bytes.Equal(l.SignatureKey, []byte(keyOf(e.leaves.get(uint32(o.Sender))))) {
 		return fmt.Errorf("%w: a commit that changes its author's signature key", ErrForbidden)
 	}

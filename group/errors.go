@@ -11,7 +11,7 @@ var (
 	ErrEmptyChange = errors.New("group: the change does nothing")
 	ErrTextSize    = errors.New("group: the text is empty or too long")
 	ErrNoSuchLeaf  = errors.New("group: no member at that leaf")
-	ErrSelfRemove  = errors.New("group: a member does not remove itself by a commit; use Leave")
+	ErrSelfRemove  = errors.New("group: a member does not remove itself by a commit")
 	ErrAlready     = errors.New("group: that identity is a member already")
 	ErrBundle      = errors.New("group: the Welcome bundle does not fit")
 	ErrRecords     = errors.New("group: the stored records do not fit together")

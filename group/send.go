@@ -17,7 +17,7 @@ func (g *Group) mayAct() error {
 	switch g.state {
 	case member:
 		return nil
-	case leaving, left:
+	case leaving:
 		return ErrLeaving
 	case stranded:
 		return ErrStranded

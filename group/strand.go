@@ -3,6 +3,7 @@ package group
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/ipfs/go-cid"
@@ -333,9 +334,9 @@ func (s *step) hearWelcome(ref, b []byte) {
 		return
 	}
 	s.enterBy(with)
-	for _, e := range s.epochs {
-		e.old = true
-		s.put(s.epochKey(e.id)+"old", []byte{1}, Public)
+	for _, id := range slices.Sorted(maps.Keys(s.epochs)) {
+		s.epochs[id].old = true
+		s.put(s.epochKey(id)+"old", []byte{1}, Public)
 	}
 	for _, r := range s.base {
 		s.del(s.rowKey(leafOf(r.Member)), Public)

@@ -1,0 +1,44 @@
+package group
+
+import (
+	"fmt"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/dmlsd/dmls/dag"
+)
+
+// Forge lets a test lie about the own chain.
+func (g *Group) Forge(next uint64, prev cid.Cid) { g.next, g.prev = next, prev }
+
+func (g *Group) Chain() (uint64, cid.Cid) { return g.next, g.prev }
+
+func (g *Group) SelfMember() dag.Member { return g.self }
+
+// SendRaw sends application data of any kind.
+func (g *Group) SendRaw(env Env, kind uint8, body []byte) (Output, error) {
+	s := &step{Group: g, env: env}
+	_, err := s.sendApplication(appData{Kind: appKind(kind), Body: body})
+	return s.done(), err
+}
+
+// Notice makes a notice signed by this device.
+func (g *Group) Notice(to dag.Member, head cid.Cid) []byte {
+	s := &step{Group: g}
+	n := notice{Joiner: to, Head: head, Signer: g.id.ID()}
+	n.Signature, _ = s.signed(labelNotice, n.content(g.gid))
+	return g.gossip.SealSignal(n.marshal())
+}
+
+func (g *Group) Offer(joiner dag.Member, head cid.Cid, kp []byte) []byte {
+	s := &step{Group: g}
+	o := offer{Joiner: joiner, Head: head, KeyPackage: kp}
+	o.Signature, _ = s.signed(labelOffer, o.content(g.gid))
+	return g.gossip.SealSignal(o.marshal())
+}
+
+func (g *Group) Due() string {
+	return fmt.Sprintf("ack %v work %v notice %v offer %v", g.due.ack, g.due.workAt, len(g.due.notice), g.due.offer)
+}
+
+func (g *Group) Offers() int { return len(g.offers) }
