@@ -90,6 +90,7 @@ func (e *Epoch) found(c GroupConfig, usage uint8, r SuccessorRequest, s Signer, 
 	if err != nil {
 		return nil, err
 	}
+	out.Delta.Wipe() // of an epoch that nobody is in any more
 	if err := e.checkSuccessor(usage, out.Child.context, out.Child.tree, r.Credentials); err != nil {
 		out.Child.Wipe()
 		out.Wipe()
