@@ -4,7 +4,7 @@ GO ?= go
 T  ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race vet lint sim fuzz policy vectors
+.PHONY: help build demo test race vet lint kill sim fuzz policy vectors
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +27,9 @@ vet: ## go vet
 lint: vet ## gofmt, go vet and staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	$(GO) tool staticcheck ./...
+
+kill: ## 500 writing processes are killed, and their store is looked at
+	DMLS_STORE_KILLS=500 $(GO) test -count=1 -v -timeout 60m -run '^TestKill$$' ./store
 
 sim: ## 1,000 seeded simulations of 8 members
 	$(GO) run ./cmd/dmlsd sim run --members 8 --seeds 1..1000

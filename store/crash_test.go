@@ -23,7 +23,11 @@ import (
 
 // childEnv names the directory in which the test binary, run again, writes
 // batches until it is killed.
-const childEnv = "DMLS_STORE_CHILD"
+const (
+	childEnv    = "DMLS_STORE_CHILD"
+	intervalEnv = "DMLS_STORE_INTERVAL" // its EraseInterval
+	killsEnv    = "DMLS_STORE_KILLS"    // rounds of TestKill, 20 if empty ("make kill": 500)
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childEnv); dir != "" {
@@ -39,7 +43,11 @@ func TestMain(m *testing.M) {
 // standard output.
 func child(dir string) error {
 	ctx := context.Background()
-	s, err := store.Open(ctx, store.Options{Dir: dir})
+	interval, err := time.ParseDuration(os.Getenv(intervalEnv))
+	if err != nil {
+		return err
+	}
+	s, err := store.Open(ctx, store.Options{Dir: dir, EraseInterval: interval})
 	if err != nil {
 		return err
 	}
@@ -72,8 +80,8 @@ func batch(n int) []group.Op {
 	r := rand.New(rand.NewPCG(uint64(n), 7))
 	ops := []group.Op{{Key: "d/n", Value: []byte(strconv.Itoa(n)), Class: group.Secret}}
 	keys, size := 4, 4<<10
-	if n%5 == 0 {
-		keys, size = 12, 700<<10
+	if n%9 == 0 {
+		keys, size = 8, 500<<10
 	}
 	for range keys {
 		op := group.Op{Key: fmt.Sprintf("g/%02d", r.IntN(20)), Class: group.Class(1 + r.IntN(3))}
@@ -88,14 +96,18 @@ func batch(n int) []group.Op {
 // after is what the store holds after n batches.
 func after(n int) map[string]group.Op {
 	model := map[string]group.Op{}
-	for i := 1; i <= n; i++ {
+	advance(model, 0, n)
+	return model
+}
+
+func advance(model map[string]group.Op, from, to int) {
+	for i := from + 1; i <= to; i++ {
 		for _, op := range batch(i) {
 			if delete(model, op.Key); op.Value != nil {
 				model[op.Key] = op
 			}
 		}
 	}
-	return model
 }
 
 func same(s *store.Store, model map[string]group.Op) error {
@@ -121,14 +133,14 @@ func same(s *store.Store, model map[string]group.Op) error {
 
 // kill runs a child in dir until it has acknowledged some batches, kills it at
 // a random moment and returns the last acknowledged one, 0 if none was.
-func kill(t *testing.T, dir string, acks int, wait time.Duration) int {
+func kill(t *testing.T, dir string, acks int, wait, interval time.Duration) int {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), childEnv+"="+dir)
+	cmd.Env = append(os.Environ(), childEnv+"="+dir, intervalEnv+"="+interval.String())
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
@@ -156,14 +168,27 @@ func kill(t *testing.T, dir string, acks int, wait time.Duration) int {
 	return last
 }
 
+// TestKill kills real processes at random moments. After each: the store opens,
+// holds the batches up to some number, all acknowledged ones among them, has
+// erased what they deleted, and goes on under a root key of its own.
 func TestKill(t *testing.T) {
+	rounds := 20
+	if v := os.Getenv(killsEnv); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rounds = n
+	}
 	dir := home(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	total, beyond := 0, 0
-	for round := range 10 {
-		acked := kill(t, dir, 1+r.IntN(8), time.Duration(r.IntN(60))*time.Millisecond)
+	intervals := []time.Duration{store.EraseNow, 5 * time.Millisecond, 50 * time.Millisecond, time.Hour}
+	total, beyond, gen := 0, 0, uint64(0)
+	model := map[string]group.Op{}
+	for round := range rounds {
+		acked := kill(t, dir, 1+r.IntN(4), time.Duration(r.IntN(40_000))*time.Microsecond, intervals[r.IntN(len(intervals))])
 		s := open(t, dir)
 		n, err := batches(s)
 		if err != nil {
@@ -174,8 +199,14 @@ func TestKill(t *testing.T) {
 		if n < acked || n > acked+1 {
 			t.Fatalf("round %d: %d batches are there, %d were acknowledged", round, n, acked)
 		}
-		if err := same(s, after(n)); err != nil {
+		advance(model, total, n)
+		if err := same(s, model); err != nil {
 			t.Fatalf("round %d: not the state after %d batches: %v", round, n, err)
+		}
+		if st := s.Status(); st.Pending > 0 || st.Generation <= gen {
+			t.Fatalf("round %d: generation %d after %d, %d erasures pending", round, st.Generation, gen, st.Pending)
+		} else {
+			gen = st.Generation
 		}
 		if n > acked {
 			beyond++
@@ -183,8 +214,8 @@ func TestKill(t *testing.T) {
 		total = n
 		shut(t, s)
 	}
-	t.Logf("10 kills, %d batches, %d of them durable but not acknowledged", total, beyond)
-	if total < 10 {
+	t.Logf("%d kills, %d batches, %d of them durable but not acknowledged, %d root keys", rounds, total, beyond, gen)
+	if total < rounds {
 		t.Fatalf("only %d batches were written; the test says nothing", total)
 	}
 }
@@ -208,7 +239,7 @@ func TestLocked(t *testing.T) {
 
 func TestLockDiesWithItsHolder(t *testing.T) {
 	dir := home(t)
-	kill(t, dir, 1, 0)
+	kill(t, dir, 1, 0, time.Second)
 	open(t, dir)
 	if _, err := os.Stat(filepath.Join(dir, "lock")); err != nil {
 		t.Error(err)

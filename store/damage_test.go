@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dmlsd/dmls/group"
 	"github.com/dmlsd/dmls/store"
@@ -199,7 +200,7 @@ func TestEmptyLogs(t *testing.T) {
 func TestFlippedBit(t *testing.T) {
 	closed, n := fill(t)
 	killed := clone(t, closed)
-	acked := kill(t, killed, 8, 0)
+	acked := kill(t, killed, 8, 0, time.Second)
 	r := rand.New(rand.NewPCG(8, 9))
 	detected, harmless := 0, 0
 	for _, c := range []struct {
