@@ -284,6 +284,7 @@ type welcomeForgery struct {
 	signer  Signer
 	signed  func(*GroupInfo) // after signing
 	plain   func(info []byte) []byte
+	opaque  func(groupSecrets []byte) []byte
 	sealed  func(*Welcome)
 }
 
@@ -342,6 +343,9 @@ func forgeWelcome(t testing.TB, author *device, c *StagedCommit, f welcomeForger
 	}
 	w := &writer{}
 	g.write(w)
+	if f.opaque != nil {
+		w.buf = f.opaque(w.buf)
+	}
 	for _, kp := range c.joiners {
 		ct, err := s.encryptWithLabel(kp.InitKey, "Welcome", m.EncryptedGroupInfo, w.buf, testRand(77))
 		if err != nil {

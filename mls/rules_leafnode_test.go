@@ -313,6 +313,7 @@ func TestKeyPackageRules(t *testing.T) {
 		"init key":             {func(k *KeyPackage) { k.InitKey = k.InitKey[:31] }, ErrKeyPackage, "init_key"},
 		"init key differs":     {func(k *KeyPackage) { k.InitKey = k.LeafNode.EncryptionKey }, ErrKeyPackage, "equals"},
 		"signature key":        {func(k *KeyPackage) { k.LeafNode.SignatureKey = k.LeafNode.SignatureKey[:31] }, ErrLeafNode, "signature_key"},
+		"own credential type":  {func(k *KeyPackage) { k.LeafNode.Capabilities.Credentials = []CredentialType{CredentialX509} }, ErrLeafNode, "capabilities lack the leaf's credential type"},
 		"extensions":           {func(k *KeyPackage) { k.Extensions = []Extension{{Type: 0xf0ff}} }, ErrKeyPackage, "0xf0ff is not in"},
 		"extension type twice": {func(k *KeyPackage) { k.Extensions = []Extension{{Type: 1}, {Type: 1}} }, ErrKeyPackage, "occurs twice"},
 		"version":              {func(k *KeyPackage) { k.Version = 2 }, ErrUnsupported, "protocol version 2"},

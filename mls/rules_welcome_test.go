@@ -76,17 +76,18 @@ func TestWelcomeRules(t *testing.T) {
 		"two PSKs for reinit or branch": {welcomeForgery{secrets: func(g *groupSecrets) {
 			g.psks = []PreSharedKeyID{resumption(ResumptionReInit), resumption(ResumptionBranch)}
 		}}, ErrWelcome, "several reinit or branch"},
-		"bytes after the GroupInfo":   {welcomeForgery{plain: func(b []byte) []byte { return append(b, 0) }}, ErrMalformed, "after the end"},
-		"signature of the GroupInfo":  {welcomeForgery{signed: func(g *GroupInfo) { g.Signature[0] ^= 1 }}, ErrSignature, "GroupInfo"},
-		"signature of another member": {welcomeForgery{signer: x.all[1].signer}, ErrSignature, "GroupInfo"},
-		"signer at a blank leaf":      {welcomeForgery{info: func(g *GroupInfo) { g.Signer = 5 }}, ErrMember, "signer at leaf 5"},
-		"signer beyond the tree":      {welcomeForgery{info: func(g *GroupInfo) { g.Signer = 1 << 31 }}, ErrMember, "signer at leaf"},
-		"confirmation tag":            {welcomeForgery{tag: func(g *GroupInfo) { g.ConfirmationTag[0] ^= 1 }}, ErrConfirmation, ""},
-		"confirmed transcript hash":   {welcomeForgery{tag: func(g *GroupInfo) { g.GroupContext.ConfirmedTranscriptHash[0] ^= 1 }}, ErrConfirmation, ""},
-		"path secret of another node": {welcomeForgery{secrets: func(g *groupSecrets) { g.pathSecret[0] ^= 1 }}, ErrWelcome, "is not that of its path secret"},
-		"tree hash":                   {welcomeForgery{info: func(g *GroupInfo) { g.GroupContext.TreeHash[0] ^= 1 }}, ErrWelcome, "tree hash"},
-		"tree hash too short":         {welcomeForgery{info: func(g *GroupInfo) { g.GroupContext.TreeHash = g.GroupContext.TreeHash[:31] }}, ErrWelcome, ""},
-		"no ratchet tree":             {welcomeForgery{info: func(g *GroupInfo) { g.Extensions = nil }}, ErrWelcome, "tree"},
+		"bytes after the GroupInfo":    {welcomeForgery{plain: func(b []byte) []byte { return append(b, 0) }}, ErrMalformed, "after the end"},
+		"bytes after the GroupSecrets": {welcomeForgery{opaque: func(b []byte) []byte { return append(b, 0) }}, ErrMalformed, "GroupSecrets"},
+		"signature of the GroupInfo":   {welcomeForgery{signed: func(g *GroupInfo) { g.Signature[0] ^= 1 }}, ErrSignature, "GroupInfo"},
+		"signature of another member":  {welcomeForgery{signer: x.all[1].signer}, ErrSignature, "GroupInfo"},
+		"signer at a blank leaf":       {welcomeForgery{info: func(g *GroupInfo) { g.Signer = 5 }}, ErrMember, "signer at leaf 5"},
+		"signer beyond the tree":       {welcomeForgery{info: func(g *GroupInfo) { g.Signer = 1 << 31 }}, ErrMember, "signer at leaf"},
+		"confirmation tag":             {welcomeForgery{tag: func(g *GroupInfo) { g.ConfirmationTag[0] ^= 1 }}, ErrConfirmation, ""},
+		"confirmed transcript hash":    {welcomeForgery{tag: func(g *GroupInfo) { g.GroupContext.ConfirmedTranscriptHash[0] ^= 1 }}, ErrConfirmation, ""},
+		"path secret of another node":  {welcomeForgery{secrets: func(g *groupSecrets) { g.pathSecret[0] ^= 1 }}, ErrWelcome, "is not that of its path secret"},
+		"tree hash":                    {welcomeForgery{info: func(g *GroupInfo) { g.GroupContext.TreeHash[0] ^= 1 }}, ErrWelcome, "tree hash"},
+		"tree hash too short":          {welcomeForgery{info: func(g *GroupInfo) { g.GroupContext.TreeHash = g.GroupContext.TreeHash[:31] }}, ErrWelcome, ""},
+		"no ratchet tree":              {welcomeForgery{info: func(g *GroupInfo) { g.Extensions = nil }}, ErrWelcome, "tree"},
 		"own leaf is another": {welcomeForgery{tree: func(flat []treeNode) {
 			l := *flat[6].leaf
 			l.Credential = BasicCredential([]byte("somebody"))
