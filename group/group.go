@@ -100,7 +100,7 @@ type Group struct {
 
 	offers   map[string]*offer // of stranded joiners, by key
 	rejoins  []*rejoin         // our own while stranded, the oldest first
-	entered  *rejoin           // the one that brought us here, until the base is sure to stay
+	entered  bool              // one of them brought us here; they are kept until the base is sure to stay
 	answered map[string]answer // Welcomes that answered offers, by KeyPackage reference
 	notified map[string]bool   // members that told us so, by key
 	noticed  uint64            // frames settled when they did

@@ -83,17 +83,14 @@ func (l *loader) read(key string, value []byte) error {
 		l.epochs[id][name] = slices.Clone(value)
 	case "offer":
 		return l.readOffer(value)
-	case "rejoin", "entered":
+	case "entered":
+		l.entered = true
+	case "rejoin":
 		r, err := parseRejoin(value)
 		if err != nil {
 			return err
 		}
-		if kind == "entered" {
-			l.entered = r
-		} else {
-			l.rejoins = append(l.rejoins, r)
-		}
-		return nil
+		l.rejoins = append(l.rejoins, r)
 	case "answer":
 		k, err := hex.DecodeString(rest)
 		if err != nil {

@@ -26,8 +26,8 @@ import (
 //	v/<cursor>       the event log                                    (History)
 //	offer/<key>      offers of stranded joiners, answer/<ref>: the Welcomes that
 //	                 answered them                                    (Secret)
-//	rejoin/<ref>     our own offers while stranded, entered: the one that
-//	                 brought us here                                  (Secret)
+//	rejoin/<ref>     our own offers while stranded                    (Secret)
+//	entered          one of them brought us here
 func Prefix(gid string) string { return "g/" + gid + "/" }
 
 // BlockKey names the record of a sealed block.

@@ -39,11 +39,11 @@ func (s *step) retain() error {
 // retainOld erases the epochs of the incarnation that was given up, and the
 // KeyPackage that led to the new one, when the new base is sure to stay.
 func (s *step) retainOld() {
-	if len(s.oldEpochs()) == 0 && s.entered == nil && (len(s.rejoins) == 0 || s.state == stranded) {
+	if len(s.oldEpochs()) == 0 && (len(s.rejoins) == 0 || s.state == stranded) {
 		return
 	}
 	sure := s.baseConfirmed()
-	if len(s.oldEpochs()) == 0 && s.entered != nil {
+	if len(s.oldEpochs()) == 0 && s.entered {
 		sure = true // they went by MaxAge: a Welcome must not lead into one of them again
 	}
 	for _, e := range s.oldEpochs() {
@@ -238,9 +238,8 @@ func (s *step) dropOffers() {
 	for _, j := range slices.Clone(s.rejoins) {
 		s.dropRejoin(j)
 	}
-	if s.entered != nil {
-		s.entered.wipe()
-		s.entered = nil
-		s.del(s.key("entered"), Secret)
+	if s.entered {
+		s.entered = false
+		s.del(s.key("entered"), Public)
 	}
 }

@@ -310,11 +310,6 @@ func (s *step) repeatOffer() error {
 	for _, j := range s.rejoins {
 		s.signal("", j.offer.marshal())
 	}
-	if s.entered != nil {
-		// Two members may have added us by one offer, of which one lost: the
-		// other's Welcome is for this KeyPackage.
-		s.signal("", s.entered.offer.marshal())
-	}
 	return nil
 }
 
@@ -333,7 +328,10 @@ func (s *step) hearWelcome(ref, b []byte) {
 	if err != nil || !bytes.Equal(w.epoch.GroupID(), s.gid) || s.epochs[idOf(w.base.CID)] != nil {
 		return
 	}
-	s.enterBy(with)
+	// All offers stay until the new base is sure to: a rival commit may have
+	// added us by this one or by another of them, and win.
+	s.entered, s.notified = true, nil
+	s.put(s.key("entered"), []byte{1}, Public)
 	for _, id := range slices.Sorted(maps.Keys(s.epochs)) {
 		s.epochs[id].old = true
 		s.put(s.epochKey(id)+"old", []byte{1}, Public)
@@ -353,30 +351,12 @@ func (s *step) hearWelcome(ref, b []byte) {
 
 // offerFor returns the own offer that a Welcome answers.
 func (s *step) offerFor(ref []byte) *rejoin {
-	for _, j := range append(slices.Clone(s.rejoins), s.entered) {
-		if j != nil && bytes.Equal(ref, j.offer.ref) {
+	for _, j := range s.rejoins {
+		if bytes.Equal(ref, j.offer.ref) {
 			return j
 		}
 	}
 	return nil
-}
-
-// enterBy keeps the offer that brought us in, for the case that its commit
-// loses to another that used the same offer, and erases all others.
-func (s *step) enterBy(with *rejoin) {
-	if s.entered != nil && s.entered != with {
-		s.entered.wipe()
-	}
-	s.entered, s.notified = with, nil
-	s.put(s.key("entered"), with.marshal(), Secret)
-	for _, j := range slices.Clone(s.rejoins) {
-		if j == with {
-			s.rejoins = slices.DeleteFunc(s.rejoins, func(x *rejoin) bool { return x == j })
-			s.del(s.rejoinKey(j), Secret)
-			continue
-		}
-		s.dropRejoin(j)
-	}
 }
 
 // forgetUnread drops frames that could not be opened before the rejoin but
