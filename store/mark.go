@@ -36,11 +36,18 @@ func openMark(dir string) (*mark, uint64, error) {
 		}
 		return nil, 0, errors.Join(fmt.Errorf("store: reading the mark: %w", err), f.Close())
 	}
-	sum := sha256.Sum256(b[:16])
-	if string(b[:8]) != markMagic || string(sum[:8]) != string(b[16:]) {
+	if !markStands(b[:]) {
 		return &mark{f}, 0, nil
 	}
 	return &mark{f}, binary.BigEndian.Uint64(b[8:]), nil
+}
+
+func markStands(b []byte) bool {
+	if len(b) != markSize || string(b[:8]) != markMagic {
+		return false
+	}
+	sum := sha256.Sum256(b[:16])
+	return string(sum[:8]) == string(b[16:])
 }
 
 func (m *mark) set(seq uint64) error {

@@ -18,3 +18,12 @@ func (secret) LogValue() slog.Value         { return slog.StringValue(redacted) 
 func (secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 func (k *secret) wipe() { clear(k[:]) }
+
+// fmt does not call the methods of unexported fields, so what holds keys has a
+// method of its own.
+
+func (generation) Format(f fmt.State, _ rune) { fmt.Fprint(f, "store.generation(redacted)") }
+func (node) Format(f fmt.State, _ rune)       { fmt.Fprint(f, "store.node(redacted)") }
+func (change) Format(f fmt.State, _ rune)     { fmt.Fprint(f, "store.change(redacted)") }
+func (sealer) Format(f fmt.State, _ rune)     { fmt.Fprint(f, "store.sealer(redacted)") }
+func (slot) Format(f fmt.State, _ rune)       { fmt.Fprint(f, "store.slot(redacted)") }
