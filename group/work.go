@@ -25,9 +25,12 @@ type due struct {
 	offers   int                  // repetitions so far
 	approval map[string]bool      // operations shown for approval
 	refused  map[string]bool      // offers that could not be committed, by reference
-	plan     *plan.Plan
-	planFor  dag.ID
-	planSeen uint64 // frames settled when the plan was made
+
+	stall     time.Time // when a head that all stand on should have become final
+	stallBase dag.ID    // the base for which that was tried
+	plan      *plan.Plan
+	planFor   dag.ID
+	planSeen  uint64 // frames settled when the plan was made
 }
 
 func newDue() due {
@@ -36,7 +39,13 @@ func newDue() due {
 }
 
 // headMoved restarts the back-off: rivals may have done the work.
-func (d *due) headMoved() { d.work, d.workAt = nil, time.Time{} }
+func (d *due) headMoved() {
+	d.rest()
+	d.stall = time.Time{}
+}
+
+// rest ends a back-off.
+func (d *due) rest() { d.work, d.workAt = nil, time.Time{} }
 
 // sent: any frame confirms, so an ack that was due is done.
 func (d *due) sent() { d.ack = time.Time{} }
@@ -61,6 +70,9 @@ func (s *step) tick() error {
 	}
 	// A commit moves the head; what else is due is looked at on the next tick.
 	if done, err := s.sharedWork(); done || err != nil {
+		return err
+	}
+	if done, err := s.unstall(); done || err != nil {
 		return err
 	}
 	if err := s.notices(); err != nil {
@@ -262,7 +274,7 @@ func (s *step) sharedWork() (done bool, err error) {
 	if !s.myTurn(j, e) || s.env.Now.Before(s.due.workAt) {
 		return false, nil
 	}
-	s.due.headMoved()
+	s.due.rest()
 	if j.update {
 		_, err := s.commitOnHead(mls.CommitRequest{}, nil)
 		return true, err
@@ -274,12 +286,12 @@ func (s *step) sharedWork() (done bool, err error) {
 // is nothing for this member to do.
 func (s *step) myTurn(j *job, e *epoch) bool {
 	if j == nil {
-		s.due.headMoved()
+		s.due.rest()
 		return false
 	}
 	rank := plan.Rank(j.id, j.candidates, uint32(e.mls.Self()))
 	if rank < 0 {
-		s.due.headMoved()
+		s.due.rest()
 		return false
 	}
 	if string(s.due.work) != string(j.id) {
@@ -404,6 +416,7 @@ func (s *step) wake() time.Time {
 	case member:
 		at(s.due.ack)
 		at(s.due.workAt)
+		at(s.due.stall)
 		if len(s.lost()) > 0 {
 			at(s.env.Now)
 		}
@@ -436,5 +449,9 @@ func (s *step) prepare() error {
 	s.myTurn(s.nextJob(e), e)
 	s.planNotices()
 	s.askApproval(e)
-	return s.scheduleAck()
+	if err := s.scheduleAck(); err != nil {
+		return err
+	}
+	s.watchStall(e)
+	return nil
 }

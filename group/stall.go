@@ -1,0 +1,55 @@
+package group
+
+import (
+	"time"
+
+	"github.com/dmlsd/dmls/group/internal/plan"
+	"github.com/dmlsd/dmls/mls"
+)
+
+// An epoch that a member left and came back to, while a fork was undecided,
+// becomes final only through the next commit below it (decision 0020). In a
+// group that falls quiet then, that commit would not come for a day and old
+// epochs would be kept as long. So when all have said what they had to say and
+// the head is still not final, one member refreshes its keys.
+
+// stallAfter is how many of the longest delays of a confirming frame pass
+// before that; two rounds take two at the most.
+const stallAfter = 6
+
+// watchStall keeps the timer: it runs while every voter of the head stands
+// there and this device owes nothing. There is one try for each base, since
+// some heads cannot become final before the caps, commit or no commit.
+func (s *step) watchStall(e *epoch) {
+	if s.due.stallBase == s.graph.Base() || s.graph.Base() == s.head || s.needsAck() || !s.allStand() {
+		s.due.stall = time.Time{}
+		return
+	}
+	if s.due.stall.IsZero() {
+		var leaves []uint32
+		for _, m := range e.leaves.all() {
+			leaves = append(leaves, leafOf(m))
+		}
+		rank := plan.Rank([]byte(e.id), leaves, uint32(e.mls.Self()))
+		s.due.stall = s.env.Now.Add(stallAfter*s.cfg.AckMax + time.Duration(rank)*s.cfg.MergeDelay)
+	}
+}
+
+func (s *step) allStand() bool {
+	for _, v := range s.graph.Voters(s.head) {
+		if at, _, _, ok := s.graph.Standing(v.Member); !ok || at != s.head {
+			return false
+		}
+	}
+	return true
+}
+
+// unstall commits when the timer has run out.
+func (s *step) unstall() (done bool, err error) {
+	if s.due.stall.IsZero() || s.env.Now.Before(s.due.stall) {
+		return false, nil
+	}
+	s.due.stall, s.due.stallBase = time.Time{}, s.graph.Base()
+	_, err = s.commitOnHead(mls.CommitRequest{}, nil)
+	return true, err
+}
