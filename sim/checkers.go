@@ -136,7 +136,9 @@ func checkSecrecy(e *evidence, _ agreement) []string {
 	return out
 }
 
-// checkOrder: what one sender says is read in the order in which it was said.
+// checkOrder: what one sender says is read in the order in which it was said,
+// but for messages that had to be sent again: their sender learns only later
+// that they were lost.
 func checkOrder(e *evidence, _ agreement) []string {
 	var out []string
 	at := map[string]int{}
@@ -147,7 +149,7 @@ func checkOrder(e *evidence, _ agreement) []string {
 		last := map[string]int{}
 		for _, ev := range w.log {
 			i, known := at[ev.Text]
-			if ev.Kind != group.KindMessage || !known {
+			if ev.Kind != group.KindMessage || !known || e.said[i].again {
 				continue
 			}
 			if before, ok := last[ev.From]; ok && i < before {

@@ -263,6 +263,7 @@ func (s *sink) Events(_ string, events []group.Event) {
 			w.commits[s.island]++
 		case e.Kind == group.KindResent && w.said[e.Text] != nil:
 			st, _ := (*device)(s).status()
+			w.said[e.Text].again = true
 			w.said[e.Text].readBy(st.Members)
 		}
 	}

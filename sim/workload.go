@@ -15,6 +15,7 @@ type saying struct {
 	by      string // identity of the author
 	at      time.Time
 	early   bool            // sent before the cut
+	again   bool            // sent again later, since nobody was known to have it
 	readers map[string]bool // identities in the epochs that it was sent in: again where nobody could open it
 }
 
