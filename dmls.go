@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"time"
 
 	"github.com/dmlsd/dmls/gossip"
 	"github.com/dmlsd/dmls/group"
@@ -33,6 +34,11 @@ type Config struct {
 	Timing node.Timing  // of sync and joins; zero: node.DefaultTiming()
 	Logger *slog.Logger // nil: silent
 	Rand   io.Reader    // nil: crypto/rand
+
+	// EraseInterval is the time that the erasure of deleted secrets may take; 0 is
+	// 1 s, negative: before anything that depends on it leaves the device.
+	EraseInterval time.Duration
+	Sealing       store.Sealing // of the store's root key
 
 	// Store and Transport take the places of package store and package gossip.
 	Store     node.Store
@@ -66,6 +72,15 @@ func openStore(ctx context.Context, c Config) (node.Store, error) {
 	if c.Store != nil {
 		return c.Store, nil
 	}
+	return OpenStore(ctx, c)
+}
+
+// StoreDir is where a home has its store.
+func StoreDir(home string) string { return filepath.Join(home, "store") }
+
+// OpenStore opens the store of c.Home as [Open] does, for callers that want to
+// hold it as well: they hand it to Open as Config.Store, which then closes it.
+func OpenStore(ctx context.Context, c Config) (*store.Store, error) {
 	if c.Home == "" {
 		return nil, fmt.Errorf("%w: Config.Home is empty", ErrHome)
 	}
@@ -76,7 +91,9 @@ func openStore(ctx context.Context, c Config) (node.Store, error) {
 	if err := os.Chmod(c.Home, 0o700); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrHome, err)
 	}
-	s, err := store.Open(ctx, store.Options{Dir: filepath.Join(c.Home, "store"), Logger: c.Logger})
+	s, err := store.Open(ctx, store.Options{
+		Dir: StoreDir(c.Home), Logger: c.Logger, EraseInterval: c.EraseInterval, Sealing: c.Sealing,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("dmls: home %s: %w", c.Home, err)
 	}

@@ -55,7 +55,8 @@ else DMLSD_HOME, else $XDG_DATA_HOME/dmlsd, else ~/.local/share/dmlsd.
 			root.AddCommand(c)
 		}
 	}
-	add("device", a.initCmd(), a.runCmd(), a.idCmd(), a.statusCmd(), a.peersCmd(), a.versionCmd())
+	add("device", a.initCmd(), a.runCmd(), a.idCmd(), a.statusCmd(), a.peersCmd(), a.versionCmd(),
+		a.keysCmd(), a.fsckCmd(), a.exportCmd(), a.backupCmd(), a.wipeCmd())
 	add("groups", a.groupCmd(), a.inviteCmd(), a.joinCmd(), a.sendCmd(), a.tailCmd())
 	add("try", a.demoCmd(), a.simCmd(), a.debugCmd())
 	return root

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"github.com/dmlsd/dmls/internal/api"
+	"github.com/dmlsd/dmls/store"
 )
 
 // device is a node as the daemon runs it.
@@ -20,5 +21,6 @@ type deviceConfig struct {
 	peers   []string
 	noMDNS  bool
 	offline bool // only to look into the home: the network is not used
+	sealing store.Sealing
 	log     *slog.Logger
 }

@@ -9,17 +9,46 @@ import (
 	"github.com/dmlsd/dmls/store"
 )
 
+// storedNode is a node with the store that it runs on.
+type storedNode struct {
+	api.Node
+	store *store.Store
+}
+
+var _ api.Keeper = storedNode{}
+
 // openNode opens the real thing.
 func openNode(ctx context.Context, c deviceConfig) (device, error) {
-	n, err := dmls.Open(ctx, dmls.Config{
+	conf := dmls.Config{
 		Home: c.home, Name: c.name, Listen: c.listen, Peers: c.peers,
-		NoMDNS: c.noMDNS, Offline: c.offline, Logger: c.log,
-	})
+		NoMDNS: c.noMDNS, Offline: c.offline, Logger: c.log, Sealing: c.sealing,
+	}
+	s, err := dmls.OpenStore(ctx, conf)
 	if err != nil {
 		return nil, err
 	}
-	return api.FromNode(n), nil
+	conf.Store = s
+	n, err := dmls.Open(ctx, conf) // closes the store, also when it fails
+	if err != nil {
+		return nil, err
+	}
+	return storedNode{api.FromNode(n), s}, nil
 }
+
+// Keys implements api.Keeper.
+func (n storedNode) Keys(context.Context) (api.StoreKeys, error) {
+	st := n.store.Status()
+	k := api.StoreKeys{
+		Sealing: st.Sealing, Generation: st.Generation, Pending: st.Pending, Erased: st.Erased, EraseInterval: st.EraseSeconds,
+	}
+	if st.Pending > 0 {
+		k.PendingSince = &st.PendingSince
+	}
+	return k, nil
+}
+
+// RotateRoot implements api.Keeper.
+func (n storedNode) RotateRoot(ctx context.Context) error { return n.store.RotateRoot(ctx) }
 
 // causes adds what store and transport return to the API's table of errors,
 // which knows neither.
@@ -28,6 +57,8 @@ var causes = []api.Cause{
 	{Err: store.ErrDiskFull, Code: api.DiskFull, Fix: "free some space and try again; nothing is lost"},
 	{Err: store.ErrNewerFormat, Code: api.Failed, Fix: "update dmlsd"},
 	{Err: store.ErrRootMismatch, Code: api.Damaged, Fix: damagedFix},
+	{Err: store.ErrSealed, Code: api.Denied, Fix: "give the passphrase (--passphrase-file, DMLSD_PASSPHRASE or at the terminal) or the key file (--key-file)"},
+	{Err: store.ErrWrongKey, Code: api.Denied, Fix: "try again with the right passphrase or key file; nothing was changed"},
 	{Err: store.ErrCorrupt, Code: api.Damaged, Fix: damagedFix},
 	{Err: store.ErrUnsafe, Code: api.Denied, Fix: "let only its owner read and write the home"},
 	{Err: store.ErrBroken, Code: api.Failed, Fix: "stop the daemon and start it again; nothing that was acknowledged is lost"},
@@ -38,4 +69,4 @@ var causes = []api.Cause{
 	{Err: gossip.ErrPeer, Code: api.Usage, Fix: "see: dmlsd peers"},
 }
 
-const damagedFix = "restore the home from a backup, or begin a new one: dmlsd --home DIR init --name NAME"
+const damagedFix = "see what is wrong: dmlsd fsck; what cannot be put back is lost: begin a new home, dmlsd --home DIR init --name NAME, and join again"

@@ -22,6 +22,7 @@ const drainTime = 5 * time.Second
 func (a *app) initCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "init", Short: "Create this device's home and keys", Args: cobra.NoArgs}
 	name := cmd.Flags().String("name", "", "name that others will see (required)")
+	to := sealFlags(cmd, "")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		home, err := a.homeDir()
 		if err != nil {
@@ -39,7 +40,11 @@ func (a *app) initCmd() *cobra.Command {
 		if err := private(home); err != nil {
 			return api.Explain("cannot create "+home, err)
 		}
-		d, err := a.open(cmd.Context(), deviceConfig{home: home, name: *name, offline: true, log: slog.New(slog.DiscardHandler)})
+		with, err := to.sealing()
+		if err != nil {
+			return err
+		}
+		d, err := a.open(cmd.Context(), deviceConfig{home: home, name: *name, offline: true, sealing: with, log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			return api.Explain("cannot create "+home, err, causes...)
 		}
@@ -70,6 +75,7 @@ func (a *app) runCmd() *cobra.Command {
 	listen := cmd.Flags().StringArray("listen", nil, "multiaddr to listen on (repeatable; default: all interfaces, the ports of last time)")
 	peers := cmd.Flags().StringArray("peer", nil, "multiaddr of a peer to stay connected to (repeatable)")
 	noMDNS := cmd.Flags().Bool("no-mdns", false, "do not look for peers on the local network")
+	u := unlockFlags(cmd)
 	verbose := cmd.Flags().BoolP("verbose", "v", false, "log more")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		level := slog.LevelWarn
@@ -81,7 +87,7 @@ func (a *app) runCmd() *cobra.Command {
 			return err
 		}
 		return a.run(cmd.Context(), deviceConfig{
-			home: home, listen: *listen, peers: *peers, noMDNS: *noMDNS,
+			home: home, listen: *listen, peers: *peers, noMDNS: *noMDNS, sealing: u.opens(),
 			log: slog.New(slog.NewTextHandler(a.talk, &slog.HandlerOptions{Level: level})),
 		})
 	}
@@ -94,6 +100,9 @@ func (a *app) run(ctx context.Context, c deviceConfig) error {
 	}
 	if api.Live(c.home) {
 		return inUse(c.home)
+	}
+	if err := noCoreDumps(); err != nil {
+		c.log.Warn("memory may reach the disk", "err", err)
 	}
 	d, err := a.open(ctx, c)
 	if err != nil {

@@ -36,6 +36,20 @@ func MarkInitialised(home string, id Identity) error {
 	return nil
 }
 
+// Unmark takes what MarkInitialised and a daemon have left in a home, and the
+// home if nothing else is in it.
+func Unmark(home string) error {
+	for _, name := range []string{markName, socketName, pointerName} {
+		if err := os.Remove(filepath.Join(home, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("api: %w", err)
+		}
+	}
+	if rest, err := os.ReadDir(home); err != nil || len(rest) > 0 {
+		return err
+	}
+	return os.Remove(home)
+}
+
 // NotInitialised is the error for a home without an identity.
 func NotInitialised(home string) *Error {
 	return &Error{What: "no identity", Why: home + " was not made by dmlsd init", Fix: "create it with: dmlsd init --name NAME, or name another home with --home", Code: NotFound}

@@ -54,7 +54,7 @@ func groupOf(s group.Status) Group {
 	g := Group{
 		Group: s.Group, Name: s.Name, Head: s.Head, Epoch: s.Epoch, State: s.State, Members: []Member{},
 		ForksOpen: s.ForksOpen, RetainedEpochs: s.RetainedEpochs, Final: s.Final,
-		SecretsRetained: s.Retained, SecretBytes: s.RetainedBytes, Parked: s.Parked, Blocks: s.Blocks,
+		SecretsRetained: s.Retained, SecretBytes: s.RetainedBytes, OldestRetained: s.OldestRetained, Parked: s.Parked, Blocks: s.Blocks,
 		Cursor: s.Cursor, Authenticator: s.Authenticator,
 	}
 	for _, m := range s.Members {

@@ -83,6 +83,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/groups/{ref}/update", s.change("update", func(r *http.Request, gid string) error { return s.backend.Update(r.Context(), gid) }))
 	mux.HandleFunc("POST /v1/groups/{ref}/leave", s.change("leave", func(r *http.Request, gid string) error { return s.backend.Leave(r.Context(), gid) }))
 	mux.HandleFunc("POST /v1/join", s.answer("join", s.join))
+	mux.HandleFunc("GET /v1/keys", s.answer("tell about keys", s.keys))
+	mux.HandleFunc("POST /v1/keys/rotate", s.answer("rotate the root key", s.rotate))
 	mux.HandleFunc("POST /v1/debug/block", s.answer("block the peer", s.gate(func(p string) error { return s.backend.Block(p) })))
 	mux.HandleFunc("POST /v1/debug/unblock", s.answer("unblock the peer", s.gate(func(p string) error { return s.backend.Unblock(p) })))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

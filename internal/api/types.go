@@ -59,9 +59,10 @@ type Group struct {
 	Final           string   `json:"final"` // CID of the deepest final epoch
 	SecretsRetained int      `json:"secrets_retained"`
 	SecretBytes     int      `json:"secret_bytes"`
-	Parked          int      `json:"parked"` // frames that wait for others
-	Blocks          int      `json:"blocks"` // sealed blocks held
-	Cursor          uint64   `json:"cursor"` // cursor of the newest event
+	OldestRetained  int64    `json:"oldest_retained,omitempty"` // Unix milliseconds
+	Parked          int      `json:"parked"`                    // frames that wait for others
+	Blocks          int      `json:"blocks"`                    // sealed blocks held
+	Cursor          uint64   `json:"cursor"`                    // cursor of the newest event
 	Authenticator   string   `json:"authenticator"`
 }
 
