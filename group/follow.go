@@ -181,24 +181,10 @@ func (s *step) leftBy(by *commit) {
 		Name: s.names[keyOf(by.Author)], Why: "the leave was committed by " + s.nameOf(keyOf(by.Author))})
 }
 
-// stillThere reports whether a commit that removes us stands or will be redone:
-// its author is on our head, or is a guest of the other branch whose host, or
-// the host's host, is.
+// stillThere reports whether a commit that removes us stands or will be redone
+// because its author is on our head.
 func (s *step) stillThere(c *commit) bool {
-	if s.graph.Head() == c.ID {
-		return true
-	}
-	for author := c.Author; author != ""; {
-		if s.epochs[s.head].leaves.find(keyOf(author)) != "" {
-			return true
-		}
-		host := s.commits[addedBy(author)]
-		if host == nil || s.onChain(host) {
-			return false
-		}
-		author = host.Author
-	}
-	return false
+	return s.graph.Head() == c.ID || s.epochs[s.head].leaves.find(keyOf(c.Author)) != ""
 }
 
 // deserted reports whether more than half of the other members of our head
@@ -219,16 +205,6 @@ func (g *Group) deserted() bool {
 		}
 	}
 	return 2*gone > others
-}
-
-// onChain reports whether a commit is at or above the head, erased epochs
-// included.
-func (g *Group) onChain(c *commit) bool {
-	at := g.commits[g.head]
-	for at != nil && at.Number > c.Number {
-		at = g.commits[at.Parent]
-	}
-	return at == nil || at == c
 }
 
 func containsMember(list []dag.Member, m dag.Member) bool {
