@@ -64,13 +64,14 @@ func (s *Store) plain(b *batch) error {
 		return s.breakOn(err)
 	}
 	s.keep(b)
-	return s.acknowledge(b.next)
+	return s.acknowledge(b)
 }
 
 // acknowledge is the end of every batch.
-func (s *Store) acknowledge(next state) error {
-	s.state = next
-	if err := errors.Join(s.files.settle(), s.mark.set(next.seq)); err != nil {
+func (s *Store) acknowledge(b *batch) error {
+	s.state = b.next
+	s.remember(b)
+	if err := errors.Join(s.files.settle(), s.mark.set(b.next.seq)); err != nil {
 		return s.breakOn(err)
 	}
 	if err := s.space.restock(); err != nil {
@@ -133,7 +134,8 @@ func lastOfEach(ops []group.Op) (kept []group.Op, deletesOnly bool, err error) {
 // batch is a batch on its way to badger.
 type batch struct {
 	ops         []group.Op
-	old         []int // parts that the record at ops[i].Key has now
+	old         []place // of the records that are at ops[i].Key now
+	put         []place // of those that the batch puts there
 	deletesOnly bool
 	gone        []uint64 // key ids of the records that it deletes or overwrites
 	made        []uint64 // key ids that it takes
@@ -145,18 +147,47 @@ type batch struct {
 func (s *Store) prepare(ops []group.Op, deletesOnly bool) (*batch, error) {
 	txn := s.db.NewTransaction(false)
 	defer txn.Discard()
-	b := &batch{ops: ops, deletesOnly: deletesOnly, old: make([]int, len(ops))}
+	b := &batch{ops: ops, deletesOnly: deletesOnly, old: make([]place, len(ops)), put: make([]place, len(ops))}
 	for i, op := range ops {
-		h, err := readHeader(txn, op.Key)
-		if err != nil {
-			return nil, err
+		at, ok := s.places[op.Key]
+		if !ok {
+			h, err := readHeader(txn, op.Key)
+			if err != nil {
+				return nil, err
+			}
+			at = h.place()
 		}
-		b.old[i] = h.parts()
-		if h.wrap == wrapByID {
-			b.gone = append(b.gone, h.keyID)
+		if b.old[i] = at; at.keyID > 0 {
+			b.gone = append(b.gone, at.keyID)
 		}
 	}
 	return b, nil
+}
+
+// place is what must go when a record does; zero if there is none, or a short
+// Public one.
+type place struct {
+	keyID uint64
+	parts int
+}
+
+func (h header) place() place { return place{keyID: h.keyID, parts: h.parts()} }
+
+// maxPlaces bounds the places in memory, at about 100 bytes each. They spare
+// ratchets, which each message overwrites, the way to the disk.
+const maxPlaces = 32 << 10
+
+// remember notes the places of a batch that was written.
+func (s *Store) remember(b *batch) {
+	if len(s.places)+len(b.ops) > maxPlaces {
+		clear(s.places)
+	}
+	if len(b.ops) > maxPlaces {
+		return
+	}
+	for i, op := range b.ops {
+		s.places[op.Key] = b.put[i]
+	}
 }
 
 // readHeader is zero if there is no record.
@@ -195,10 +226,10 @@ func (s *Store) pack(b *batch, g *generation) {
 				k.wipe()
 				h.length = uint64(len(body))
 			}
-			parts = h.parts()
+			parts, b.put[i] = h.parts(), h.place()
 			b.entries = appendRecord(b.entries, op.Key, h, body)
 		}
-		for j := parts + 1; j <= b.old[i]; j++ {
+		for j := parts + 1; j <= b.old[i].parts; j++ {
 			b.entries = append(b.entries, entry{key: partKey(op.Key, j)})
 		}
 	}

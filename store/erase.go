@@ -181,7 +181,7 @@ func (s *Store) erase(b *batch) error {
 	if err := s.passOn(b, fits, next, w); err != nil {
 		return s.breakOn(err)
 	}
-	return s.acknowledge(b.next)
+	return s.acknowledge(b)
 }
 
 // passOn is the order of writes; see the top of this file.

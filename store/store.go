@@ -38,6 +38,7 @@ type Store struct {
 	turn    chan struct{}
 	state   state // of the last batch
 	pending pending
+	places  map[string]place // of some records; what is not there is looked up
 	sealer  *sealer
 	timer   *time.Timer
 
@@ -86,6 +87,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		drawHook: o.draw,
 		current:  &generation{},
 		sealer:   &sealer{},
+		places:   map[string]place{},
 		pending:  pending{young: map[uint64]struct{}{}},
 	}
 	s.idle.L = &s.mu

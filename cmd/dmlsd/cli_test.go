@@ -120,6 +120,10 @@ func (still) Remove(_ context.Context, _, m string) error {
 	}
 	return nil
 }
+func (still) Keys(context.Context) (api.StoreKeys, error) {
+	return api.StoreKeys{Sealing: "none", Generation: 7, Pending: 3, Erased: 40, EraseInterval: 1}, nil
+}
+func (still) RotateRoot(context.Context) error { return nil }
 func (still) Update(context.Context, string) error { return nil }
 func (still) Leave(context.Context, string) error  { return nil }
 func (still) Forget(context.Context, string) error { return nil }
@@ -197,6 +201,7 @@ func TestGolden(t *testing.T) {
 		"id", "id --json", "peers", "peers --json", "group create friends", "group list", "group list --json",
 		"group show friends", "group show friends --json", "group members 0011", "group members 0011 --json", "group dag friends", "group dag friends --json",
 		"group forks friends", "group forks friends --json", "group log friends", "group log friends --json",
+		"keys status", "keys status --json", "keys rotate-root", "backup", "wipe",
 		"group remove friends Ben", "group update friends", "group leave friends", "group forget friends",
 		"invite friends", "invite friends --json", "join dmls1good", "send friends hello", "send friends hello --json", "send friends -",
 		"tail friends --no-follow", "tail friends --no-follow --json", "tail friends --no-follow --after 2", "tail friends --no-follow --events", "tail friends --no-follow --events --json",

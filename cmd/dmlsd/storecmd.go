@@ -65,7 +65,7 @@ func (a *app) wipeCmd() *cobra.Command {
 			return err
 		}
 		if !*yes {
-			return &api.Error{What: "nothing was destroyed", Why: "this cannot be undone", Fix: "if you mean it: dmlsd --home " + home + " wipe --yes", Code: api.Usage}
+			return &api.Error{What: "nothing was destroyed", Why: "this cannot be undone", Fix: "if you mean it, say so: --yes", Code: api.Usage}
 		}
 		err = store.Wipe(dmls.StoreDir(home))
 		if errors.Is(err, fs.ErrNotExist) && !api.Initialised(home) {
@@ -124,7 +124,7 @@ func (f fromDaemon) log(ctx context.Context, gid string) ([]api.LogEntry, error)
 
 type fromHome struct{ d device }
 
-func (f fromHome) list(context.Context) ([]api.Group, error)                { return f.d.Groups(), nil }
+func (f fromHome) list(context.Context) ([]api.Group, error)                 { return f.d.Groups(), nil }
 func (f fromHome) dag(_ context.Context, gid string) (api.DAG, error)        { return f.d.DAG(gid) }
 func (f fromHome) log(_ context.Context, gid string) ([]api.LogEntry, error) { return f.d.Log(gid) }
 
