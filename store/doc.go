@@ -5,6 +5,7 @@
 //
 //	lock      held with flock while the store is open; the holder's process id
 //	root      two slots with the root key (file root.go), 0600
+//	seal-ID   what a passphrase opens to unseal the root key (file sealing.go)
 //	mark      number of the last acknowledged batch, see below
 //	reserve   space to give up when the disk runs full
 //	db/       badger
@@ -38,17 +39,20 @@
 //
 // The value of a Secret or History record is encrypted with
 // XChaCha20-Poly1305, a random nonce and a key of its own; record key, class
-// and the key's id are authenticated. The record's header names how its key is
-// found: today all keys are derived from the root key. Public values and all
-// record keys are plaintext, with badger's checksums. The value log, which
-// would keep values longest, stays empty: values of more than 256 KiB are cut.
+// and the key's id are authenticated. Public values and all record keys are
+// plaintext, with badger's checksums. The value log, which would keep values
+// longest, stays empty: values of more than 256 KiB are cut.
 //
-// The package does NOT yet erase for good. A deleted or overwritten record is
-// gone for every reader of the store, but its ciphertext may linger in badger's
-// files and the root key that opens it stays. The erasure tree (design, section
-// 7) will stand in the place of the derivation: the header's wrapping scheme,
-// the key ids, which are never used twice, the generation in every batch and
-// the root's second slot are there for it.
+// Keys of records that were written under the present root key are derived from
+// it. All older ones are in the erasure tree (file treenode.go), which opens
+// with the root key. To erase, the store passes on to another root key (file
+// erase.go): it takes along what shall stay readable, wraps the paths of erased
+// keys anew, and overwrites the former root key. Erasures gather for
+// [Options].EraseInterval and then cost one passage together; they are
+// not listed on the disk, so after a crash Open finds them by looking for keys
+// without a record. What was copied from the files before stays shut, unless
+// somebody copied the root file at that time. Sealing (file sealing.go) protects
+// the root file.
 //
 // # What is not noticed
 //
