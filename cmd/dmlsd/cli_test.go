@@ -123,7 +123,7 @@ func (still) Remove(_ context.Context, _, m string) error {
 func (still) Keys(context.Context) (api.StoreKeys, error) {
 	return api.StoreKeys{Sealing: "none", Generation: 7, Pending: 3, Erased: 40, EraseInterval: 1}, nil
 }
-func (still) RotateRoot(context.Context) error { return nil }
+func (still) RotateRoot(context.Context) error     { return nil }
 func (still) Update(context.Context, string) error { return nil }
 func (still) Leave(context.Context, string) error  { return nil }
 func (still) Forget(context.Context, string) error { return nil }
