@@ -3,6 +3,7 @@ package group
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/dmlsd/dmls/dag"
@@ -122,20 +123,11 @@ func (g *Group) table(e *epoch, c *commit) (rows, gone []tableRow) {
 		rows = append(rows, row)
 		delete(chains, m)
 	}
-	for _, m := range sortedMembers(chains) {
+	for _, m := range slices.Sorted(maps.Keys(chains)) {
 		back := func(added dag.Member) bool { return keyOf(added) == keyOf(m) }
 		if slices.ContainsFunc(c.Added, back) {
 			gone = append(gone, chains[m])
 		}
 	}
 	return rows, gone
-}
-
-func sortedMembers(m map[dag.Member]tableRow) []dag.Member {
-	out := make([]dag.Member, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
 }

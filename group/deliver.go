@@ -16,11 +16,9 @@ import (
 // up, so it is durable from the same batch on.
 type message struct {
 	CID   string
-	After []string
 	Since int64 // Unix milliseconds
 	Event Event
 	cid   cid.Cid
-	after []cid.Cid
 }
 
 // arrived takes an opened text. A message that was sent again under its old id
@@ -32,16 +30,13 @@ func (s *step) arrived(a arrival, author dag.Member, d appData) {
 		return
 	}
 	s.messages[id] = struct{}{}
-	m := &message{CID: a.cid.String(), Since: s.env.Now.UnixMilli(), cid: a.cid, after: a.header.Links.After, Event: Event{
+	m := &message{CID: a.cid.String(), Since: s.env.Now.UnixMilli(), cid: a.cid, Event: Event{
 		Kind: KindMessage, Epoch: a.header.Epoch, Head: a.header.Links.Parent.String(), CID: a.cid.String(),
 		ID: hex.EncodeToString(d.ID[:]), From: hexKey(key), Name: s.names[key], Text: string(d.Body), Mine: author == s.self,
 	}}
 	if author == s.self || s.inOrder(m) {
 		s.emit(m.Event)
 		return
-	}
-	for _, c := range m.after {
-		m.After = append(m.After, c.String())
 	}
 	s.pending = append(s.pending, m)
 	s.put(s.waitKey(m), mustJSON(m), History)
@@ -120,13 +115,6 @@ func parsePending(b []byte) (*message, error) {
 	err := json.Unmarshal(b, m)
 	if err == nil {
 		m.cid, err = cid.Decode(m.CID)
-	}
-	for _, a := range m.After {
-		c, e := cid.Decode(a)
-		if e != nil {
-			err = e
-		}
-		m.after = append(m.after, c)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: waiting message: %w", ErrRecords, err)

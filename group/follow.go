@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -142,7 +143,7 @@ func (s *step) watchRemoval() {
 	}
 	var by *commit
 	for _, c := range s.exits {
-		if !containsMember(c.Removed, s.self) && !containsMember(c.Left, s.self) {
+		if !slices.Contains(c.Removed, s.self) && !slices.Contains(c.Left, s.self) {
 			continue // of an earlier incarnation
 		}
 		if s.stillThere(c) || s.deserted() {
@@ -153,7 +154,7 @@ func (s *step) watchRemoval() {
 	switch {
 	case by == nil:
 		s.stay()
-	case len(by.Left) > 0 && containsMember(by.Left, s.self):
+	case len(by.Left) > 0 && slices.Contains(by.Left, s.self):
 		s.leftBy(by)
 	case s.state == member || s.state == leaving:
 		s.state, s.dirty = removed, true
@@ -205,13 +206,4 @@ func (g *Group) deserted() bool {
 		}
 	}
 	return 2*gone > others
-}
-
-func containsMember(list []dag.Member, m dag.Member) bool {
-	for _, v := range list {
-		if v == m {
-			return true
-		}
-	}
-	return false
 }

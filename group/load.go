@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -184,7 +185,7 @@ func (l *loader) restore() error {
 		return nil, fmt.Errorf("%w: a tree node is missing", ErrRecords)
 	})
 	loaded := map[dag.ID]*epoch{}
-	for _, name := range sortedKeys(l.epochs) {
+	for _, name := range slices.Sorted(maps.Keys(l.epochs)) {
 		e, err := l.loadEpoch(name, trees)
 		if err != nil {
 			return err
@@ -368,13 +369,4 @@ func (g *Group) oldLeaves(e *epoch) leafTable {
 		}
 	}
 	return t
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -56,8 +56,8 @@ func (g *Group) Wants() []cid.Cid {
 	for c := range g.waiters {
 		want[c] = struct{}{}
 	}
-	for c, epoch := range g.holes {
-		if epoch >= g.floor {
+	for c := range g.holes {
+		if g.asksFor(c) {
 			want[c] = struct{}{}
 		}
 	}

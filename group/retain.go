@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -156,19 +157,10 @@ func (s *step) moveBase() {
 		delete(old, v.Leaf)
 		rows = append(rows, r)
 	}
-	for _, leaf := range sortedLeaves(old) {
+	for _, leaf := range slices.Sorted(maps.Keys(old)) {
 		s.del(s.rowKey(leaf), Public)
 	}
 	s.base = rows
-}
-
-func sortedLeaves[V any](m map[uint32]V) []uint32 {
-	out := make([]uint32, 0, len(m))
-	for leaf := range m {
-		out = append(out, leaf)
-	}
-	slices.Sort(out)
-	return out
 }
 
 // settleCommits lets plans pass over losing commits that were erased and have
@@ -179,7 +171,7 @@ func (s *step) settleCommits() {
 	for _, o := range slices.Concat(p.Removes, p.Adds, p.Approval) {
 		openAt[o.At] = true
 	}
-	for _, id := range s.unsettledIDs() {
+	for _, id := range slices.Sorted(maps.Keys(s.unsettled)) {
 		c := s.commits[id]
 		if c.Erased && !openAt[string(id)] && !(c.update() && slices.Contains(p.Updates, keyOf(c.Author))) {
 			s.settleCommit(c)
@@ -192,15 +184,6 @@ func (s *step) settleCommit(c *commit) {
 	c.Settled = true
 	delete(s.unsettled, c.ID)
 	s.writeCommit(c)
-}
-
-func (g *Group) unsettledIDs() []dag.ID {
-	ids := make([]dag.ID, 0, len(g.unsettled))
-	for id := range g.unsettled {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
 }
 
 func (g *Group) commitIDs() []dag.ID {
@@ -221,12 +204,7 @@ func (g *Group) commitIDs() []dag.ID {
 // wipe erases every epoch of the group on this device. Event log and commits
 // stay: what was said is the user's to keep or to forget.
 func (s *step) wipe(why string) error {
-	ids := make([]dag.ID, 0, len(s.epochs))
-	for id := range s.epochs {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
+	for _, id := range slices.Sorted(maps.Keys(s.epochs)) {
 		s.erase(s.epochs[id], why)
 	}
 	s.dropOffers()

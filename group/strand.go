@@ -163,12 +163,7 @@ func parseAnswer(b []byte) (answer, error) {
 // dropAnswers erases the Welcomes whose commits are final, for then the joiner
 // has confirmed, or were dropped.
 func (s *step) dropAnswers() {
-	refs := make([]string, 0, len(s.answered))
-	for ref := range s.answered {
-		refs = append(refs, ref)
-	}
-	slices.Sort(refs)
-	for _, ref := range refs {
+	for _, ref := range slices.Sorted(maps.Keys(s.answered)) {
 		if at := s.answered[ref].at; !s.graph.Has(at) || at == s.graph.Base() {
 			delete(s.answered, ref)
 			s.del(s.answerKey([]byte(ref)), Secret)
@@ -339,7 +334,7 @@ func (s *step) hearWelcome(ref, b []byte) {
 	for _, r := range s.base {
 		s.del(s.rowKey(leafOf(r.Member)), Public)
 	}
-	for _, id := range s.unsettledIDs() {
+	for _, id := range slices.Sorted(maps.Keys(s.unsettled)) {
 		s.settleCommit(s.commits[id]) // elders carry over what the old branch did
 	}
 	s.forks = map[dag.ID]string{}

@@ -82,7 +82,7 @@ func TestSameSeedSameBytes(t *testing.T) {
 func TestWeather(t *testing.T) {
 	t.Parallel()
 	if testing.Short() || race {
-		t.Skip("long")
+		t.Skip("many runs: run without -short and without -race")
 	}
 	for name, change := range map[string]func(*Scenario){
 		"calm":  func(s *Scenario) { s.Loss, s.Duplicate, s.Reorder, s.Crashes = 0, 0, 0, 0 },
