@@ -153,6 +153,16 @@ func (d *Driver) Log(gid string) ([]group.LogEntry, error) {
 	return r.engine.Log(), nil
 }
 
+// Records returns what the engine holds of a group in memory; see
+// [group.Group.Records]. They are secrets.
+func (d *Driver) Records(gid string) ([]group.Op, error) {
+	r, err := d.running(gid)
+	if err != nil {
+		return nil, err
+	}
+	return r.engine.Records(), nil
+}
+
 func (d *Driver) running(gid string) (*running, error) {
 	r := d.groups[gid]
 	switch {

@@ -18,6 +18,7 @@ type engine interface {
 	Status() group.Status
 	View() group.View
 	Log() []group.LogEntry
+	Records() []group.Op
 	Tips() []cid.Cid
 	Has(cid.Cid) bool
 	Missing(tips []cid.Cid, limit int) []cid.Cid

@@ -207,7 +207,8 @@ func (g *fakeGroup) Wants() []cid.Cid {
 	return sortedCIDs(want)
 }
 
-func (g *fakeGroup) Unsent() []cid.Cid { return sortedCIDs(g.unsent) }
+func (g *fakeGroup) Records() []group.Op { return nil }
+func (g *fakeGroup) Unsent() []cid.Cid   { return sortedCIDs(g.unsent) }
 
 // Step panics on texts that ask for it, and fails on others.
 func (g *fakeGroup) Step(env group.Env, in group.Input) (group.Output, error) {

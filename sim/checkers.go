@@ -18,6 +18,7 @@ var checkers = []struct {
 	{"enactment", checkEnactment},
 	{"delivery", checkDelivery},
 	{"secrecy", checkSecrecy},
+	{"thief", checkThief},
 	{"delay", checkDelay},
 	{"order", checkOrder},
 	{"log", checkLogs},
@@ -131,6 +132,18 @@ func checkSecrecy(e *evidence, _ agreement) []string {
 			if !s.readers[w.id] && got[s.text] > 0 {
 				out = append(out, fmt.Sprintf("%s read %s without having been in its epoch", w.name, s.text))
 			}
+		}
+	}
+	return out
+}
+
+// checkThief: a thief of a device reads what the rules of retention leave open
+// to it, no more; and no less, or the thief was no good.
+func checkThief(e *evidence, _ agreement) []string {
+	var out []string
+	for _, t := range e.thefts {
+		if n := len(t.Violates); n > 0 {
+			out = append(out, fmt.Sprintf("%s (the first of %d)", t.Violates[0], n))
 		}
 	}
 	return out

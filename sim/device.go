@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -48,10 +49,12 @@ func newDevice(w *world, name string) (*device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sim: %w", err)
 	}
-	return &device{
+	d := &device{
 		name: name, world: w, rand: r, id: group.Identity{Name: name, Signer: signer},
 		store: NewStore(), topics: map[string]bool{},
-	}, nil
+	}
+	d.store.witness = w.tapWelcome
+	return d, nil
 }
 
 func (d *device) key() string { return hex.EncodeToString(d.id.ID()) }
@@ -62,7 +65,7 @@ func (d *device) env() group.Env { return group.Env{Now: d.world.now, Rand: d.ra
 func (d *device) boot() error {
 	d.life++
 	driver, err := node.NewDriver(context.Background(), node.DriverConfig{
-		Identity: d.id, Group: group.Sim(), Store: d.store, Network: &port{d}, Sink: (*sink)(d), Timing: timing(),
+		Identity: d.id, Group: d.world.engine, Store: d.store, Network: &port{d}, Sink: (*sink)(d), Timing: timing(),
 	})
 	if err != nil {
 		return fmt.Errorf("sim: %s: %w", d.name, err)
@@ -200,7 +203,7 @@ func (d *device) log() ([]group.Event, error) {
 // differs from what the device has in memory. What is parked is in memory only.
 func (d *device) reloaded(log []group.LogEntry) string {
 	again, err := node.NewDriver(context.Background(), node.DriverConfig{
-		Identity: d.id, Group: group.Sim(), Store: &Store{records: d.store.records}, Network: &port{d}, Sink: (*sink)(d), Timing: timing(),
+		Identity: d.id, Group: d.world.engine, Store: &Store{records: d.store.records}, Network: &port{d}, Sink: (*sink)(d), Timing: timing(),
 	})
 	if err != nil {
 		return err.Error()
@@ -221,6 +224,16 @@ func (d *device) reloaded(log []group.LogEntry) string {
 	for i := range log {
 		if a, b := fmt.Sprintf("%+v", log[i]), fmt.Sprintf("%+v", entries[i]); a != b {
 			return fmt.Sprintf("frame %s, was %s", b, a)
+		}
+	}
+	ra, errA := d.driver.Records(d.world.gid)
+	rb, errB := again.Records(d.world.gid)
+	if errA != nil || errB != nil || len(ra) != len(rb) {
+		return fmt.Sprintf("%d secrets and tree nodes (%v), was %d (%v)", len(rb), errB, len(ra), errA)
+	}
+	for i := range ra {
+		if ra[i].Key != rb[i].Key || !bytes.Equal(ra[i].Value, rb[i].Value) {
+			return fmt.Sprintf("record %s, was another %s", rb[i].Key, ra[i].Key)
 		}
 	}
 	va, errA := d.driver.View(d.world.gid)

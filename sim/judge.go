@@ -20,6 +20,7 @@ type evidence struct {
 	settled   bool
 	healed    time.Time
 	heal      time.Duration
+	thefts    []Theft
 	err       error // why the run broke off
 }
 
@@ -56,6 +57,9 @@ func (r *run) evidence() *evidence {
 		}
 		e.witnesses = append(e.witnesses, w)
 	}
+	if e.err == nil {
+		e.thefts, e.err = r.thefts()
+	}
 	return e
 }
 
@@ -76,7 +80,7 @@ func (w *witness) has(k group.Kind) bool {
 func (e *evidence) judge() *Result {
 	res := &Result{
 		Scenario: e.scenario, Vacuous: e.vacuous(), Messages: len(e.said), Commits: e.commits[0] + e.commits[1],
-		Crashes: e.crashes, Heal: e.heal, Forks: e.forks(),
+		Crashes: e.crashes, Heal: e.heal, Forks: e.forks(), Thefts: e.thefts,
 	}
 	res.Slowest, _, _ = e.slowest()
 	a := agree(e.standings())

@@ -43,6 +43,7 @@ func (p *port) Publish(topic string, block []byte) error {
 	if p.burn() {
 		return nil
 	}
+	p.d.world.tap(block)
 	for _, o := range p.d.world.devices {
 		if o != p.d && o.topics[topic] {
 			p.d.world.carry(p.d, o, block, node.Deliver{Topic: topic, From: p.d.name, Block: block})

@@ -24,6 +24,7 @@ type Result struct {
 	Retained   int           // most epochs that a device retains at the end
 	Heal       time.Duration // from healing to one head; zero if that never came
 	Slowest    time.Duration // longest way of a message sent while nobody was cut off
+	Thefts     []Theft
 	Violations []string
 	History    []byte
 }
@@ -65,6 +66,7 @@ type run struct {
 	healed  time.Time
 	one     time.Time // since when all agree; zero: they do not
 	settled bool
+	robbed  []time.Duration // after the first message: when thieves copy all founders
 }
 
 // Times of a run.
@@ -73,6 +75,9 @@ const (
 	lull     = 15 * time.Second // between the last join and the first message
 	chatTime = 20 * time.Second // of chat after the heal
 )
+
+// theftsEach is how many devices a thief copies in each run.
+const theftsEach = 2
 
 // calm is how long all must agree without load: time for confirming frames,
 // and for messages that wait for what will never come.
@@ -92,6 +97,14 @@ func (r *run) play() {
 	r.planCommits(cutAt, healAt)
 	r.planLeaves(cutAt, healAt)
 	r.planCrashes(cutAt, healAt)
+	r.planThefts(theftsEach, r.loadEnd.Add(calm))
+	for _, after := range r.robbed {
+		r.after(after, func() {
+			for _, d := range r.devices[:r.Members] {
+				r.take(d)
+			}
+		})
+	}
 	r.at(cutAt, r.split)
 	r.at(healAt, r.join)
 	r.world.run(healAt, nil)

@@ -29,12 +29,17 @@ type Store struct {
 	// it, with the batch on the disk or lost.
 	crash  func() (durable bool)
 	closed bool
+	// witness, if set, sees every record that is written. hoard, if set, names
+	// the records whose first version the disk fails to erase; they are in kept.
+	witness func(group.Op)
+	hoard   func(key string) bool
+	kept    map[string]group.Op
 }
 
 var _ node.Store = (*Store)(nil)
 
 // NewStore returns an empty disk.
-func NewStore() *Store { return &Store{records: map[string]group.Op{}} }
+func NewStore() *Store { return &Store{records: map[string]group.Op{}, kept: map[string]group.Op{}} }
 
 // use locks the store for one operation.
 func (s *Store) use(ctx context.Context) (unlock func(), err error) {
@@ -73,6 +78,14 @@ func (s *Store) Commit(ctx context.Context, ops []group.Op) error {
 }
 
 func (s *Store) apply(op group.Op) {
+	if was, ok := s.records[op.Key]; ok && s.hoard != nil && s.hoard(op.Key) {
+		if _, old := s.kept[op.Key]; !old {
+			s.kept[op.Key] = was
+		}
+	}
+	if s.witness != nil && op.Value != nil {
+		s.witness(op)
+	}
 	if op.Value == nil {
 		delete(s.records, op.Key)
 		return
@@ -136,7 +149,7 @@ func (s *Store) Close() error {
 // reopen is the disk after a restart.
 func (s *Store) reopen() *Store {
 	_ = s.Close()
-	return &Store{records: s.records}
+	return &Store{records: s.records, witness: s.witness, hoard: s.hoard, kept: s.kept}
 }
 
 // digest hashes all records.

@@ -8,6 +8,8 @@ import (
 	"hash"
 	"math/rand/v2"
 	"time"
+
+	"github.com/dmlsd/dmls/group"
 )
 
 // epoch0 is when virtual time begins. Any fixed date would do.
@@ -36,6 +38,12 @@ type world struct {
 	deaths  int
 	history *history
 	err     error
+
+	engine   group.Config
+	captured map[string]capture // blocks that were published, by CID
+	heard    []string           // their CIDs, in order
+	welcomes map[string][]byte  // bundles by KeyPackageRef, hex
+	loots    []*loot            // copies of devices that thieves took
 }
 
 // stream derives an independent random stream from the seed.
@@ -49,6 +57,7 @@ func newWorld(s Scenario) (*world, error) {
 		Scenario: s, now: epoch0, byName: map[string]*device{}, commits: map[int]int{}, said: map[string]*saying{}, quiet: true,
 		net: rand.New(stream(s.Seed, "network")), load: rand.New(stream(s.Seed, "load")), faults: rand.New(stream(s.Seed, "faults")),
 		wire: sha256.New(), history: &history{},
+		engine: group.Sim(), captured: map[string]capture{}, welcomes: map[string][]byte{},
 	}
 	for i := range s.Members + s.Spare {
 		d, err := newDevice(w, fmt.Sprintf("n%02d", i))
