@@ -45,11 +45,12 @@ type Block struct {
 //
 // the topic is "dmls/1/" and the lower-case, unpadded base32 of
 // Derive("topic", 20), and the keys are Derive("block key", 32),
-// Derive("block nonce", 32), Derive("signal key", 32) and
-// Derive("signal nonce", 32).
+// Derive("block nonce", 32), Derive("signal key", 32),
+// Derive("signal nonce", 32) and Derive("peer key", 32).
 type Gossip struct {
 	topic         string
 	block, signal domain
+	peer          PeerKey
 	wiped         bool
 }
 
@@ -69,11 +70,13 @@ func NewGossip(secret []byte, generation uint32) *Gossip {
 	}
 	encoding := base32.StdEncoding.WithPadding(base32.NoPadding)
 	topic := topicPrefix + strings.ToLower(encoding.EncodeToString(derive(secret, "topic", generation, topicLen)))
-	return &Gossip{
+	g := &Gossip{
 		topic:  topic,
 		block:  newDomain(secret, "block", generation, topic),
 		signal: newDomain(secret, "signal", generation, topic+"/signal"),
 	}
+	copy(g.peer.key[:], derive(secret, "peer key", generation, len(g.peer.key)))
+	return g
 }
 
 func newDomain(secret []byte, name string, generation uint32, aad string) domain {
@@ -97,6 +100,9 @@ func derive(secret []byte, label string, generation uint32, n int) []byte {
 // Topic is the name of the gossip topic. It tells nothing about the group and
 // changes with the generation.
 func (g *Gossip) Topic() string { return g.topic }
+
+// PeerKey is what members prove to each other with that they are members.
+func (g *Gossip) PeerKey() PeerKey { return g.peer }
 
 // Seal makes the block of a frame:
 //
@@ -136,6 +142,7 @@ func (g *Gossip) Wipe() {
 		clear(d.key[:])
 		clear(d.nonceKey[:])
 	}
+	clear(g.peer.key[:])
 	g.wiped = true
 }
 

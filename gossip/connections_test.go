@@ -378,7 +378,7 @@ func TestCloseIsIdempotentAndFinal(t *testing.T) {
 	}
 	_, dialErr := a.Connect(context.Background(), []string{"/ip4/127.0.0.1/tcp/1/p2p/" + id})
 	for what, err := range map[string]error{
-		"Join": a.Join("other"), "Publish": a.Publish(topic, nil), "Connect": dialErr,
+		"Join": a.Join("other", key), "Publish": a.Publish(topic, nil), "Connect": dialErr,
 		"Send": a.Send(id, SyncProtocol, nil), "Start": a.Start(newRecorder()),
 	} {
 		if !errors.Is(err, ErrClosed) {

@@ -23,6 +23,9 @@ func (t *Transport) validate(ctx context.Context, topic string, from peer.ID, m 
 	if from == t.host.ID() {
 		return pubsub.ValidationAccept // our own Publish
 	}
+	if !t.proofs.has(from, topic) {
+		return pubsub.ValidationIgnore
+	}
 	data := m.GetData()
 	if len(data) == 0 || len(data) > MaxGossip {
 		return pubsub.ValidationReject
@@ -68,8 +71,9 @@ type door struct {
 
 type load struct{ blocks, bytes int }
 
-func newDoor() *door {
+func newDoor(p *proofs) *door {
 	d := &door{waiting: make(map[peer.ID]*load)}
+	d.topics.proofs = p
 	d.topics.joined = make(map[string]bool)
 	d.topics.foreign = make(map[peer.ID]map[string]bool)
 	return d
@@ -105,9 +109,12 @@ func (d *door) release(id peer.ID, size int) {
 }
 
 // topicFilter decides which subscriptions of others gossipsub remembers: those
-// to our topics always, a bounded number of others beside. They cannot all be
-// dropped: a peer tells its topics once, and we may join one of them later.
+// to our topics once they are proved, a bounded number of others beside. They
+// cannot all be dropped: a peer tells its topics once, and we may join one of
+// them later.
 type topicFilter struct {
+	proofs *proofs
+
 	mu      sync.Mutex
 	joined  map[string]bool
 	foreign map[peer.ID]map[string]bool
@@ -141,6 +148,9 @@ func (f *topicFilter) FilterIncomingSubscriptions(from peer.ID, subs []*pb.RPC_S
 		topic := sub.GetTopicid()
 		switch {
 		case len(topic) == 0 || len(topic) > maxTopic:
+			continue
+		case f.joined[topic] && !f.proofs.has(from, topic):
+			f.proofs.hold(from, sub)
 			continue
 		case !sub.GetSubscribe():
 			delete(f.foreign[from], topic)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/dmlsd/dmls/frame"
 )
 
 func TestMain(m *testing.M) {
@@ -27,7 +29,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// A topic and the key of those who may be in it.
 const topic = "0123456789abcdef"
+
+var key = frame.NewGossip(make([]byte, frame.SecretLen), 0).PeerKey()
 
 // recorder is a Handler that keeps what it is told.
 type recorder struct {
@@ -148,7 +153,7 @@ func connect(t *testing.T, from, to *Transport) {
 func join(t *testing.T, transports ...*Transport) {
 	t.Helper()
 	for _, transport := range transports {
-		if err := transport.Join(topic); err != nil {
+		if err := transport.Join(topic, key); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -46,6 +46,7 @@ type Transport struct {
 	keeper *keeper
 	sender *sender
 	hellos *hellos
+	proofs *proofs
 	door   *door
 	inbox  *inbox
 	counts counters
@@ -65,13 +66,13 @@ func New(ctx context.Context, config Config) (*Transport, error) {
 		ended:   make(chan struct{}),
 		topics:  make(map[string]*subscription),
 		hellos:  newHellos(),
-		door:    newDoor(),
 	}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
 	t.ctx, t.cancel = context.WithCancel(ctx)
-	t.keeper, t.sender, t.inbox = newKeeper(t), newSender(t), newInbox(t)
+	t.keeper, t.sender, t.inbox, t.proofs = newKeeper(t), newSender(t), newInbox(t), newProofs(t)
+	t.door = newDoor(t.proofs)
 	if err := t.open(); err != nil {
 		t.cancel()
 		if t.host != nil {
@@ -113,6 +114,9 @@ func (t *Transport) open() error {
 		return fmt.Errorf("gossip: host: %w", errors.Join(err, limits.Close()))
 	}
 	if err := t.listen(); err != nil {
+		return err
+	}
+	if err := t.proofs.open(); err != nil {
 		return err
 	}
 	if t.pubsub, err = t.newPubSub(); err != nil {
@@ -248,6 +252,15 @@ func (t *Transport) spawn(f func()) {
 		defer t.calls.Done()
 		f()
 	}()
+}
+
+// later is spawn for callers that know neither.
+func (t *Transport) later(f func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.closed {
+		t.spawn(f)
+	}
 }
 
 // enter reports the handler if it may be called, and makes Close wait until

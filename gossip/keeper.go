@@ -312,8 +312,11 @@ func (k *keeper) notifiee() network.Notifiee {
 			}
 		},
 		DisconnectedF: func(n network.Network, conn network.Conn) {
-			if n.Connectedness(conn.RemotePeer()) == network.Connected {
+			switch n.Connectedness(conn.RemotePeer()) {
+			case network.Connected:
 				return
+			case network.NotConnected:
+				k.t.proofs.forget(conn.RemotePeer())
 			}
 			k.mu.Lock()
 			defer k.mu.Unlock()

@@ -10,6 +10,9 @@ import (
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/dmlsd/dmls/frame"
 )
 
 // queueLength holds a burst of blocks to one peer, and of one peer. With
@@ -28,8 +31,10 @@ func (t *Transport) newPubSub() (*pubsub.PubSub, error) {
 		params.HeartbeatInterval = t.config.Heartbeat
 	}
 	quiet := slog.New(errorsOnly{t.log.Handler()})
-	ps, err := pubsub.NewGossipSub(t.ctx, t.host,
+	ps, err := pubsub.NewGossipSub(t.ctx, acquaintances{t.host, t},
+		pubsub.WithGossipSubProtocols([]protocol.ID{meshProtocol}, features),
 		pubsub.WithGossipSubParams(params),
+		pubsub.WithPeerFilter(t.proofs.has),
 		pubsub.WithMessageIdFn(messageID),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
 		pubsub.WithNoAuthor(),
@@ -39,8 +44,9 @@ func (t *Transport) newPubSub() (*pubsub.PubSub, error) {
 		pubsub.WithValidateThrottle(2*queueLength),
 		pubsub.WithMaxMessageSize(2*MaxGossip),
 		pubsub.WithSubscriptionFilter(&t.door.topics),
-		pubsub.WithAppSpecificRpcInspector(func(id peer.ID, _ *pubsub.RPC) error {
+		pubsub.WithAppSpecificRpcInspector(func(id peer.ID, rpc *pubsub.RPC) error {
 			t.hellos.received(id)
+			rpc.Subscriptions = append(t.proofs.release(id), rpc.Subscriptions...)
 			return nil
 		}),
 		pubsub.WithRawTracer(&tracer{counts: &t.counts, hellos: t.hellos, door: t.door}),
@@ -51,6 +57,12 @@ func (t *Transport) newPubSub() (*pubsub.PubSub, error) {
 		return nil, fmt.Errorf("gossip: gossipsub: %w", err)
 	}
 	return ps, nil
+}
+
+// features are those of gossipsub 1.2 but for peer exchange, which would hand
+// addresses of members to whoever asks.
+func features(f pubsub.GossipSubFeature, _ protocol.ID) bool {
+	return f == pubsub.GossipSubFeatureMesh || f == pubsub.GossipSubFeatureIdontwant
 }
 
 // messageID is the CID of the data: without authors and sequence numbers only
@@ -72,8 +84,9 @@ type subscription struct {
 	done   chan struct{} // closed when no more peer events come
 }
 
-// Join subscribes to topic. Joining twice is no error.
-func (t *Transport) Join(topic string) error {
+// Join subscribes to topic, among those who prove that they have key too.
+// Joining twice is no error.
+func (t *Transport) Join(topic string, key frame.PeerKey) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -85,8 +98,10 @@ func (t *Transport) Join(topic string) error {
 	if len(topic) == 0 || len(topic) > maxTopic {
 		return fmt.Errorf("%w: a topic has 1 to %d bytes", ErrTopic, maxTopic)
 	}
-	sub, err := t.subscribe(topic)
+	t.proofs.own(topic, key)
+	sub, err := t.enroll(topic)
 	if err != nil {
+		t.proofs.disown(topic)
 		return fmt.Errorf("gossip: join: %w", err)
 	}
 	t.topics[topic] = sub
@@ -94,10 +109,8 @@ func (t *Transport) Join(topic string) error {
 	return nil
 }
 
-// subscribe makes the door, then the topic. The validator delivers, so the
-// topic is relayed rather than subscribed to: no second queue that could
-// overflow.
-func (t *Transport) subscribe(topic string) (sub *subscription, err error) {
+// enroll makes the door, then the topic. Nobody is told yet.
+func (t *Transport) enroll(topic string) (sub *subscription, err error) {
 	validator := func(ctx context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
 		return t.validate(ctx, topic, from, m)
 	}
@@ -119,12 +132,25 @@ func (t *Transport) subscribe(topic string) (sub *subscription, err error) {
 	if sub.events, err = sub.topic.EventHandler(); err != nil {
 		return nil, err
 	}
-	if sub.leave, err = sub.topic.Relay(); err != nil {
-		sub.events.Cancel()
-		_ = sub.topic.Close() // the first error counts
-		return nil, err
-	}
 	return sub, nil
+}
+
+// subscribe proves the topic to all connected peers, whose subscriptions count
+// from then on, and tells them of ours. The validator delivers, so the topic is
+// relayed rather than subscribed to: no second queue that could overflow.
+func (t *Transport) subscribe(ctx context.Context, topic string, sub *subscription) (err error) {
+	t.proofs.sayAll(ctx, topic)
+	// Whoever subscribed before we did and has no proof begins again, with a hello.
+	for _, id := range sub.topic.ListPeers() {
+		if !t.proofs.has(id, topic) {
+			t.log.Debug("topic not proved", "peer", id)
+			_ = t.host.Network().ClosePeer(id) // it is gone or it goes
+		}
+	}
+	if sub.leave, err = sub.topic.Relay(); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("gossip: subscribe: %w", err)
+	}
+	return nil
 }
 
 // follow reports who comes and goes until the topic is left.
@@ -138,6 +164,9 @@ func (t *Transport) follow(topic string, sub *subscription) {
 	t.mu.Unlock()
 	if left {
 		return
+	}
+	if err := t.subscribe(ctx, topic, sub); err != nil {
+		t.log.Error("topic is not subscribed to", "err", err)
 	}
 	select {
 	case <-t.started:
@@ -153,11 +182,13 @@ func (t *Transport) follow(topic string, sub *subscription) {
 		if !ok {
 			return
 		}
-		if event.Type == pubsub.PeerJoin {
+		switch {
+		case event.Type == pubsub.PeerJoin && !t.proofs.has(event.Peer, topic): // see subscribe
+		case event.Type == pubsub.PeerJoin:
 			t.keeper.member(event.Peer)
 			t.host.ConnManager().Protect(event.Peer, topic)
 			h.PeerJoin(topic, event.Peer.String())
-		} else {
+		default:
 			t.host.ConnManager().Unprotect(event.Peer, topic)
 			h.PeerLeave(topic, event.Peer.String())
 		}
@@ -184,8 +215,11 @@ func (t *Transport) Leave(topic string) error {
 	for _, id := range sub.topic.ListPeers() {
 		t.host.ConnManager().Unprotect(id, topic)
 	}
-	sub.leave()
+	if sub.leave != nil {
+		sub.leave()
+	}
 	t.door.topics.own(topic, false)
+	t.proofs.disown(topic)
 	if err := t.pubsub.UnregisterTopicValidator(topic); err != nil {
 		return fmt.Errorf("gossip: leave: %w", err)
 	}
@@ -238,7 +272,9 @@ func (t *Transport) Peers(topic string) []string {
 	}
 	var out []string
 	for _, id := range sub.topic.ListPeers() {
-		out = append(out, id.String())
+		if t.proofs.has(id, topic) {
+			out = append(out, id.String())
+		}
 	}
 	slices.Sort(out)
 	return out

@@ -8,8 +8,10 @@
 // peer that is not yet meshed, a full queue) without an error at the sender.
 // Whoever needs all blocks runs sync on every PeerJoin.
 //
-// What strangers see: peer ids, addresses, the list of joined topics (any peer
-// that connects is told it), sizes and CIDs.
+// What strangers see: peer id, addresses, and about how many topics there are.
+// Topics are told, and blocks sent, only to peers that have proved to know the
+// topic's key, on the connection that names both. Who shares one topic with a
+// host is told the names of all its topics, which are opaque.
 package gossip
 
 import "context"

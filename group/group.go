@@ -213,6 +213,10 @@ func (g *Group) Name() string { return g.info.Name }
 // Topic returns the opaque gossip topic, shared by all branches.
 func (g *Group) Topic() string { return g.gossip.Topic() }
 
+// PeerKey returns the key by which peers prove to each other that they know
+// the gossip secret. It hides metadata only, like all that comes of it.
+func (g *Group) PeerKey() frame.PeerKey { return g.gossip.PeerKey() }
+
 // Step takes one input and returns everything that the world must now do. An
 // error means that the request makes no sense, or ErrInternal; frames from
 // others yield Results, never errors.

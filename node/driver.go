@@ -10,6 +10,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/dmlsd/dmls/frame"
 	"github.com/dmlsd/dmls/group"
 )
 
@@ -107,7 +108,7 @@ func (d *Driver) Start(env group.Env) error {
 	var errs []error
 	for _, gid := range d.Groups() {
 		r := d.groups[gid]
-		if err := d.c.Network.Join(r.topic); err != nil {
+		if err := d.c.Network.Join(r.topic, r.engine.PeerKey()); err != nil {
 			errs = append(errs, fmt.Errorf("node: group %s: %w", gid, err))
 			continue
 		}
@@ -209,8 +210,34 @@ func (d *Driver) Do(ctx context.Context, env group.Env, inputs ...Input) []Outco
 	return outcomes
 }
 
-func (d *Driver) sendSync(peer string, message []byte) {
-	_ = d.c.Network.Send(peer, ProtocolSync, message) // what is lost is asked for again
+// sendSync sends a message of the sync machine behind a proof that this device
+// is of the group: who knows a topic's name alone is neither answered nor heard.
+//
+//	struct { opaque proof[32]; SyncMessage message; } // frame.Proof, from sender to receiver
+func (d *Driver) sendSync(topic, peer string, message []byte) {
+	if r := d.topics[topic]; r != nil {
+		proof := r.engine.PeerKey().Prove(d.c.Network.Self(), peer)
+		_ = d.c.Network.Send(peer, ProtocolSync, append(proof[:], message...)) // what is lost is asked for again
+	}
+}
+
+// parseSync takes off and checks what sendSync puts in front.
+func (d *Driver) parseSync(peer string, body []byte) (*syncMessage, *running, error) {
+	if len(body) < frame.ProofLen {
+		return nil, nil, fmt.Errorf("%w: sync message of %d bytes", ErrMalformed, len(body))
+	}
+	m, err := parseSyncMessage(body[frame.ProofLen:])
+	if err != nil {
+		return nil, nil, err
+	}
+	g := d.topics[m.topic]
+	switch {
+	case g == nil || g.broken != nil:
+		return nil, nil, fmt.Errorf("%w: topic of a sync message", ErrNotFound)
+	case !g.engine.PeerKey().Prove(peer, d.c.Network.Self()).Equal(frame.Proof(body)):
+		return nil, nil, fmt.Errorf("%w: the peer does not prove that it is of the group", ErrMalformed)
+	}
+	return m, g, nil
 }
 
 // groupReplica is a group as the sync machine sees it.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/dmlsd/dmls/frame"
 	"github.com/dmlsd/dmls/group"
 	"github.com/dmlsd/dmls/mls"
 )
@@ -14,6 +15,7 @@ type engine interface {
 	ID() string
 	Name() string
 	Topic() string
+	PeerKey() frame.PeerKey
 	Step(group.Env, group.Input) (group.Output, error)
 	Status() group.Status
 	View() group.View

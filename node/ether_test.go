@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"sync"
+
+	"github.com/dmlsd/dmls/frame"
 )
 
 // ether joins memTransports.
@@ -69,7 +71,7 @@ func (t *memTransport) meet(topic string) {
 	}
 }
 
-func (t *memTransport) Join(topic string) error {
+func (t *memTransport) Join(topic string, _ frame.PeerKey) error {
 	t.ether.mu.Lock()
 	defer t.ether.mu.Unlock()
 	t.topics[topic] = true

@@ -132,6 +132,12 @@ func newFake(gid, name, self string) *fakeGroup {
 func (g *fakeGroup) ID() string    { return g.gid }
 func (g *fakeGroup) Name() string  { return g.name }
 func (g *fakeGroup) Topic() string { return "topic-" + g.gid }
+
+// PeerKey is derived from the name of the group, which only members know.
+func (g *fakeGroup) PeerKey() frame.PeerKey {
+	secret := sha256.Sum256([]byte(g.gid))
+	return frame.NewGossip(secret[:], 0).PeerKey()
+}
 func (g *fakeGroup) Status() group.Status {
 	return group.Status{Group: g.gid, Name: g.name, State: g.state, Cursor: g.cursor, Blocks: len(g.frames),
 		Members: []group.Member{{Leaf: 3, ID: "aabb", Name: "bob"}, {Leaf: 4, ID: "aacc", Name: "carol"}}}

@@ -3,6 +3,7 @@ package node
 import (
 	"testing"
 
+	"github.com/dmlsd/dmls/frame"
 	"github.com/dmlsd/dmls/group"
 )
 
@@ -38,6 +39,38 @@ func FuzzStranger(f *testing.F) {
 	})
 }
 
+// Who knows a topic but not the group's secret is told nothing, whatever it
+// shows: a guess, a proof of another group, what was shown to it, or what it saw
+// shown to another.
+func TestTopicWithoutSecret(t *testing.T) {
+	w, gid := founders(t, "a", "b")
+	a, topic := w.devices["a"], "topic-"+gid
+	g := a.driver.groups[gid].engine
+	a.must(Step{gid, group.Send{Text: []byte("private")}})
+	w.run(0)
+	tips := syncMessage{kind: syncTips, topic: topic}
+	want := syncMessage{kind: syncWant, topic: topic, cids: g.Tips()}
+	key, other := g.PeerKey(), frame.NewGossip(make([]byte, frame.SecretLen), 0).PeerKey()
+	ask := func(peer string, proof frame.Proof) (sent int) {
+		w.sent = 0
+		for _, m := range []syncMessage{tips, want} {
+			a.do(Message{peer, ProtocolSync, append(proof[:], m.marshal()...)})
+		}
+		return w.sent
+	}
+	for what, proof := range map[string]frame.Proof{
+		"a guess": {}, "another group's": other.Prove("eve", "a"), "a's own to her": key.Prove("a", "eve"),
+		"b's to a": key.Prove("b", "a"), "hers to b": key.Prove("eve", "b"),
+	} {
+		if n := ask("eve", proof); n != 0 {
+			t.Errorf("%s: %d answers", what, n)
+		}
+	}
+	if n := ask("b", key.Prove("b", "a")); n != 2 {
+		t.Errorf("a member gets %d answers, want 2", n)
+	}
+}
+
 // A peer of the topic may send anything, too; only frames that the group takes
 // are stored.
 func TestHostilePeer(t *testing.T) {
@@ -54,7 +87,8 @@ func TestHostilePeer(t *testing.T) {
 			t.Errorf("announced %d bytes of garbage", len(b))
 		}
 	}
-	if o := a.do(Message{"c", ProtocolSync, unasked.marshal()})[0]; o.Err == nil {
+	proof := a.driver.groups[gid].engine.PeerKey().Prove("c", "a")
+	if o := a.do(Message{"c", ProtocolSync, append(proof[:], unasked.marshal()...)})[0]; o.Err == nil {
 		t.Error("blocks of a peer that was not asked are stepped")
 	}
 	w.run(0)

@@ -26,7 +26,7 @@ func (r *round) begin(gid string, g engine, out group.Output) {
 	run.published = true // nothing is in the outbox that was not published
 	r.fresh[gid] = true
 	r.batch = append(r.batch, group.Op{Key: keyGroups + gid, Value: []byte{recordVersion}, Class: group.Public})
-	r.after(func() { _ = r.c.Network.Join(run.topic) })
+	r.after(func() { _ = r.c.Network.Join(run.topic, g.PeerKey()) })
 	r.gather(gid, run, out, "")
 }
 
@@ -134,13 +134,9 @@ func (r *round) otherMessage(in Message) error {
 // what is durable.
 func (r *round) syncMessage(in Message) ([]group.Result, error) {
 	now := r.env.Now
-	m, err := parseSyncMessage(in.Body)
+	m, g, err := r.parseSync(in.Peer, in.Body)
 	if err != nil {
 		return nil, err
-	}
-	g := r.topics[m.topic]
-	if g == nil || g.broken != nil {
-		return nil, fmt.Errorf("%w: topic of a sync message", ErrNotFound)
 	}
 	if m.kind != syncBlocks {
 		r.after(func() { r.sync.question(now, in.Peer, m) })

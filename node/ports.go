@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 
+	"github.com/dmlsd/dmls/frame"
 	"github.com/dmlsd/dmls/group"
 )
 
@@ -23,11 +24,14 @@ type Store interface {
 // Network is what a [Driver] asks of the network. No method waits for an
 // answer of a peer; whatever gets lost is repaired by sync.
 type Network interface {
-	Join(topic string) error
+	// Join takes part in a topic among the peers who prove that they have key.
+	Join(topic string, key frame.PeerKey) error
 	Leave(topic string) error
 	Publish(topic string, block []byte) error
 	Send(peer, protocol string, message []byte) error
 	Peers(topic string) []string
+	// Self is this device's name.
+	Self() string
 	// Addrs lists this device's addresses, each with its peer id at the end.
 	Addrs() []string
 }
@@ -38,7 +42,6 @@ type Transport interface {
 	Start(h Handler) error
 	// Connect dials one peer at any of its addresses and returns its name.
 	Connect(ctx context.Context, addrs []string) (peer string, err error)
-	Self() string
 	// Connections lists the open connections: peer, remote address, and
 	// direction, which is "in" or "out".
 	Connections() [][3]string

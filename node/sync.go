@@ -26,7 +26,7 @@ type replica interface {
 // concurrent use.
 type syncMachine struct {
 	timing  Timing
-	send    func(peer string, message []byte)
+	send    func(topic, peer string, message []byte)
 	replica func(topic string) replica // nil for an unknown topic
 	topics  map[string]*syncTopic
 	budgets map[string]*budget // by peer, over all topics
@@ -68,7 +68,7 @@ const (
 )
 
 // newSync makes a machine. replica finds the group of a topic, or nil.
-func newSync(t Timing, send func(peer string, message []byte), replica func(topic string) replica) *syncMachine {
+func newSync(t Timing, send func(topic, peer string, message []byte), replica func(topic string) replica) *syncMachine {
 	return &syncMachine{
 		timing: t, send: send, replica: replica,
 		topics: map[string]*syncTopic{}, budgets: map[string]*budget{},
@@ -225,7 +225,7 @@ func (s *syncMachine) tickPeer(now time.Time, topic, peer string, p *syncPeer, r
 		return
 	}
 	p.due, p.asked, p.heard = time.Time{}, now, now
-	s.send(peer, tipsMessage(topic, r))
+	s.send(topic, peer, tipsMessage(topic, r))
 }
 
 func tipsMessage(topic string, r replica) []byte {
@@ -265,7 +265,7 @@ func (s *syncMachine) sendWants(now time.Time, topic string, t *syncTopic, r rep
 	for _, peer := range sortedKeys(asks) {
 		t.peers[peer].heard = now
 		m := syncMessage{kind: syncWant, topic: topic, cids: asks[peer]}
-		s.send(peer, m.marshal())
+		s.send(topic, peer, m.marshal())
 	}
 }
 

@@ -41,7 +41,7 @@ func newRig(t *testing.T, frames, size int) *rig {
 		r.g.say(group.Env{}, &out, block{Text: fmt.Sprint(strings.Repeat("0", size), i)})
 		r.data[out.Publish[0].CID] = out.Publish[0].Data
 	}
-	r.m = newSync(DefaultTiming(), func(peer string, b []byte) {
+	r.m = newSync(DefaultTiming(), func(_, peer string, b []byte) {
 		r.bytes += len(b)
 		m, err := parseSyncMessage(b)
 		if err != nil {

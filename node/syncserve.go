@@ -51,9 +51,8 @@ func (s *syncMachine) answer(now time.Time, peer string, m *syncMessage) bool {
 }
 
 // serveTips sends what the peer lacks, one piece at a time, and asks back if
-// it has what we lack. A peer that names the topic has its secret, so it is
-// served before the news of its joining arrive (p is nil then); with them
-// peerJoin asks anyway.
+// it has what we lack. A peer of the group is served before the news of its
+// joining arrive (p is nil then); with them peerJoin asks anyway.
 func (s *syncMachine) serveTips(now time.Time, topic, peer string, p *syncPeer, m *syncMessage, r replica) {
 	var ids []cid.Cid
 	if !slices.Equal(m.cids, r.Tips()) { // which they are nearly always
@@ -70,7 +69,7 @@ func (s *syncMachine) serveTips(now time.Time, topic, peer string, p *syncPeer, 
 			p.due = now
 			if p.asked.IsZero() {
 				p.due, p.asked, p.heard = time.Time{}, now, now
-				s.send(peer, tipsMessage(topic, r))
+				s.send(topic, peer, tipsMessage(topic, r))
 			}
 			return
 		}
@@ -108,7 +107,7 @@ func (s *syncMachine) fill(m *syncMessage, ids []cid.Cid, r replica) {
 func (s *syncMachine) sendBlocks(now time.Time, peer string, m *syncMessage) {
 	b := m.marshal()
 	s.budget(now, peer).spend(len(b))
-	s.send(peer, b)
+	s.send(m.topic, peer, b)
 }
 
 // budget bounds what one peer can make us send: a bucket of bytes and one of

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dmlsd/dmls/frame"
 	"github.com/dmlsd/dmls/group"
 )
 
@@ -77,7 +78,7 @@ func (w *world) connected(a, b string) bool {
 	return a != b && !w.cut[[2]string{a, b}] && !w.cut[[2]string{b, a}]
 }
 
-func (d *device) Join(topic string) error {
+func (d *device) Join(topic string, _ frame.PeerKey) error {
 	d.topics[topic] = true
 	for _, n := range sortedKeys(d.world.devices) {
 		o := d.world.devices[n]
@@ -111,6 +112,8 @@ func (d *device) Publish(topic string, b []byte) error {
 	}
 	return nil
 }
+
+func (d *device) Self() string { return d.name }
 
 func (d *device) Send(peer, protocol string, m []byte) error {
 	d.world.sent++

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dmlsd/dmls/frame"
 	"github.com/dmlsd/dmls/node"
 )
 
@@ -15,7 +16,7 @@ type port struct{ d *device }
 
 var _ node.Network = (*port)(nil)
 
-func (p *port) Join(topic string) error {
+func (p *port) Join(topic string, _ frame.PeerKey) error {
 	d := p.d
 	if d.dead || d.topics[topic] {
 		return nil
@@ -83,6 +84,8 @@ func (p *port) Peers(topic string) []string {
 	}
 	return out
 }
+
+func (p *port) Self() string { return p.d.name }
 
 func (p *port) Addrs() []string { return []string{"/sim/" + p.d.name} }
 
