@@ -3,6 +3,8 @@ package group
 import (
 	"bytes"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/dmlsd/dmls/mls"
@@ -12,36 +14,55 @@ import (
 // on anybody's clock (design, section 5.3 d).
 const maxLifetime = 90 * 24 * time.Hour
 
-// authorize is the one function that judges a commit, live, late or merging:
-// rights are those in the parent's state, and each proposal is judged by its
-// own sender. In an `open` group members have equal rights; a commit removes
-// at most a third of the members, self-Removes not counted.
-func authorize(e *epoch, o *mls.Opened) error {
-	removals, members := 0, len(e.leaves.all())
-	for _, p := range o.Commit.Proposals {
+// authorize is the one function that judges a commit, live, late or merging,
+// received or about to be sent: rights are those in the parent's state, and
+// each proposal is judged by its own sender (design, sections 5.3 b and c).
+func authorize(e *epoch, proposals []mls.CommittedProposal) error {
+	f, err := effectOf(e, proposals)
+	if err != nil {
+		return err
+	}
+	removals := map[mls.LeafIndex]int{}
+	for _, p := range proposals {
 		switch v := p.Proposal.(type) {
 		case *mls.Add:
-			l := v.KeyPackage.LeafNode.Lifetime
-			if err := checkLifetime(l); err != nil {
-				return err
-			}
-			if err := selfCertified(&v.KeyPackage.LeafNode); err != nil {
+			if err := authorizeAdd(v); err != nil {
 				return err
 			}
 		case *mls.Remove:
 			if p.Sender != v.Removed {
-				removals++
+				removals[p.Sender]++
 			}
+		case *mls.GroupContextExtensions:
 		default:
 			return fmt.Errorf("%w: proposal %T in a DMLS group", ErrForbidden, p.Proposal)
 		}
 	}
-	return checkRemovals(removals, members)
+	for _, by := range slices.Sorted(maps.Keys(removals)) {
+		if err := checkRemovals(e, uint32(by), removals[by]); err != nil {
+			return err
+		}
+	}
+	return f.checkContext(e)
 }
 
-// checkRemovals bounds the removals of one commit (design, section 5.3 c).
-func checkRemovals(removals, members int) error {
-	if most := maxRemovals(members); removals > most {
+func authorizeAdd(v *mls.Add) error {
+	l := v.KeyPackage.LeafNode
+	if err := checkLifetime(l.Lifetime); err != nil {
+		return err
+	}
+	return selfCertified(&l)
+}
+
+// checkRemovals: under the policy of admins they alone remove, as many as they
+// like; in an open group a commit removes at most a third of the members.
+func checkRemovals(e *epoch, by uint32, removals int) error {
+	m := e.leaves.get(by)
+	if m == "" || !e.info.mayRemove(keyOf(m)) {
+		return fmt.Errorf("%w: only admins remove", ErrForbidden)
+	}
+	members := len(e.leaves.all())
+	if most := maxRemovals(members); e.info.Policy == PolicyOpen && removals > most {
 		return fmt.Errorf("%w: %d removals in one commit, at most %d of %d members", ErrForbidden, removals, most, members)
 	}
 	return nil

@@ -15,14 +15,11 @@ func (s *step) change(in Change) error {
 	if err := s.mayAct(); err != nil {
 		return err
 	}
-	if len(in.Add)+len(in.Remove) == 0 && !in.Update {
+	if len(in.Add)+len(in.Remove)+len(in.Promote)+len(in.Demote) == 0 && !in.Update {
 		return ErrEmptyChange
 	}
 	e, err := s.headEpoch()
 	if err != nil {
-		return err
-	}
-	if err := checkRemovals(len(in.Remove), len(e.leaves.all())); err != nil {
 		return err
 	}
 	var r mls.CommitRequest
@@ -39,11 +36,38 @@ func (s *step) change(in Change) error {
 		}
 		r.Proposals = append(r.Proposals, &mls.Add{KeyPackage: *packages[i]})
 	}
+	if r, err = roles(e, r, in); err != nil {
+		return err
+	}
 	own, err := s.commitOnHead(r, nil)
 	if err != nil {
 		return err
 	}
 	return s.welcome(own, packages)
+}
+
+// roles adds what promotes and demotes.
+func roles(e *epoch, r mls.CommitRequest, in Change) (mls.CommitRequest, error) {
+	if len(in.Promote)+len(in.Demote) == 0 {
+		return r, nil
+	}
+	if e.info.Policy == PolicyOpen {
+		return r, ErrNoAdmins
+	}
+	var keys [2][]string
+	for i, leaves := range [][]uint32{in.Promote, in.Demote} {
+		for _, leaf := range leaves {
+			m := e.leaves.get(leaf)
+			if m == "" {
+				return r, fmt.Errorf("%w: %d", ErrNoSuchLeaf, leaf)
+			}
+			if e.info.isAdmin(keyOf(m)) == (i == 0) {
+				return r, ErrSameRole
+			}
+			keys[i] = append(keys[i], keyOf(m))
+		}
+	}
+	return withContext(e, r, keys[0], keys[1])
 }
 
 func removable(e *epoch, leaf uint32) error {

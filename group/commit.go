@@ -3,6 +3,7 @@ package group
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/ipfs/go-cid"
 
@@ -22,17 +23,21 @@ type commit struct {
 	Added      []dag.Member // by leaf
 	Removed    []dag.Member
 	Left       []dag.Member // removed by their own proposal
+	Promoted   []dag.Member // to admin, and
+	Demoted    []dag.Member // back, by somebody's decision
+	Admins     []dag.Member // incarnations that are admins from here on: promoted, heirs, re-added
 	Supersedes []dag.ID
 	Tag        []byte
-	Gone       bool // it removes this device: the child is not for us
-	Erased     bool // the child's secrets are gone
-	Base       bool // not a commit that was opened here: the base itself
-	Settled    bool // final and without open work: plans pass it over
+	Gone       bool     // it removes this device: the child is not for us
+	Erased     bool     // the child's secrets are gone
+	Base       bool     // not a commit that was opened here: the base itself
+	Shown      []string // what of it was shown for approval or as dropped
+	Settled    bool     // final and without open work: plans pass it over
 }
 
 // update reports whether refreshing the author's keys is all that it does.
 func (c *commit) update() bool {
-	return !c.Base && len(c.Added)+len(c.Removed)+len(c.Left)+len(c.Supersedes) == 0
+	return !c.Base && len(c.Added)+len(c.Removed)+len(c.Left)+len(c.Promoted)+len(c.Demoted)+len(c.Supersedes) == 0
 }
 
 // commitRecord is the stored form: byte strings for ids, which are not text.
@@ -40,17 +45,21 @@ type commitRecord struct {
 	Parent, Author, Confirms []byte
 	Number, Seq              uint64
 	Added, Removed, Left     [][]byte
+	Promoted, Demoted        [][]byte
+	Admins                   [][]byte
 	Supersedes               [][]byte
 	Tag                      []byte
 	Gone, Erased, Base       bool
 	Settled                  bool
+	Shown                    []string
 }
 
 func (c *commit) marshal() []byte {
 	return mustJSON(commitRecord{
 		Parent: []byte(c.Parent), Author: []byte(c.Author), Confirms: []byte(c.Confirms), Number: c.Number, Seq: c.Seq,
 		Added: toBytes(c.Added), Removed: toBytes(c.Removed), Left: toBytes(c.Left), Supersedes: toBytes(c.Supersedes),
-		Tag: c.Tag, Gone: c.Gone, Erased: c.Erased, Base: c.Base, Settled: c.Settled,
+		Promoted: toBytes(c.Promoted), Demoted: toBytes(c.Demoted), Admins: toBytes(c.Admins),
+		Tag: c.Tag, Gone: c.Gone, Erased: c.Erased, Base: c.Base, Settled: c.Settled, Shown: c.Shown,
 	})
 }
 
@@ -62,7 +71,8 @@ func parseCommit(id dag.ID, b []byte) (*commit, error) {
 	return &commit{
 		ID: id, Parent: dag.ID(r.Parent), Author: dag.Member(r.Author), Confirms: dag.ID(r.Confirms), Number: r.Number, Seq: r.Seq,
 		Added: fromBytes[dag.Member](r.Added), Removed: fromBytes[dag.Member](r.Removed), Left: fromBytes[dag.Member](r.Left),
-		Supersedes: fromBytes[dag.ID](r.Supersedes), Tag: r.Tag, Gone: r.Gone, Erased: r.Erased, Base: r.Base, Settled: r.Settled,
+		Promoted: fromBytes[dag.Member](r.Promoted), Demoted: fromBytes[dag.Member](r.Demoted), Admins: fromBytes[dag.Member](r.Admins),
+		Supersedes: fromBytes[dag.ID](r.Supersedes), Tag: r.Tag, Gone: r.Gone, Erased: r.Erased, Base: r.Base, Settled: r.Settled, Shown: r.Shown,
 	}, nil
 }
 
@@ -93,7 +103,13 @@ func (c *commit) vertex() dag.Vertex {
 		Removed: append(append([]dag.Member(nil), c.Removed...), c.Left...), Tag: c.Tag, Supersedes: c.Supersedes,
 	}
 	for _, m := range c.Added {
-		v.Added = append(v.Added, dag.Voter{Member: m, Leaf: leafOf(m)})
+		v.Added = append(v.Added, dag.Voter{Member: m, Rank: rankMember, Leaf: leafOf(m)})
+	}
+	for _, m := range c.Admins {
+		v.Ranks = append(v.Ranks, dag.Voter{Member: m, Rank: rankAdmin, Leaf: leafOf(m)})
+	}
+	for _, m := range c.Demoted {
+		v.Ranks = append(v.Ranks, dag.Voter{Member: m, Rank: rankMember, Leaf: leafOf(m)})
 	}
 	return v
 }
@@ -101,9 +117,12 @@ func (c *commit) vertex() dag.Vertex {
 // takeCommit takes up a commit of somebody else whose tag has been verified:
 // the puncture of its parent and the child go into one batch.
 func (s *step) takeCommit(a arrival, e *epoch, o *mls.Opened) (Result, error) {
-	c := s.describe(a.cid, a.header.Links, e, uint32(o.Sender), committed{
+	c, err := s.describe(a.cid, a.header.Links, e, uint32(o.Sender), committed{
 		proposals: o.Commit.Proposals, tag: o.Commit.ConfirmationTag, added: o.Commit.Added, number: a.header.Epoch + 1,
 	})
+	if err != nil {
+		return Result{}, err
+	}
 	c.Gone = o.Commit.SelfRemoved
 	if err := s.apply(e, o.Delta); err != nil {
 		return Result{}, err
@@ -129,7 +148,7 @@ type committed struct {
 }
 
 // describe states a commit in terms of incarnations.
-func (s *step) describe(id cid.Cid, l frame.Links, e *epoch, sender uint32, o committed) *commit {
+func (s *step) describe(id cid.Cid, l frame.Links, e *epoch, sender uint32, o committed) (*commit, error) {
 	c := &commit{
 		ID: idOf(id), Parent: e.id, Number: o.number, Author: e.leaves.get(sender), Seq: l.Seq,
 		Confirms: linkID(l.Confirms), Tag: o.tag,
@@ -154,7 +173,34 @@ func (s *step) describe(id cid.Cid, l frame.Links, e *epoch, sender uint32, o co
 			}
 		}
 	}
-	return c
+	f, err := effectOf(e, o.proposals)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInternal, err) // it was authorised
+	}
+	c.roles(e, f)
+	return c, nil
+}
+
+// roles states in terms of incarnations who becomes an admin and who ceases to
+// be one. Of who goes nothing is said: a removal says it.
+func (c *commit) roles(e *epoch, f effect) {
+	find := func(key string) dag.Member {
+		if f.added[key] {
+			return c.Added[slices.IndexFunc(c.Added, func(m dag.Member) bool { return keyOf(m) == key })]
+		}
+		return e.leaves.find(key)
+	}
+	for _, k := range f.promoted() {
+		c.Promoted = append(c.Promoted, find(k))
+	}
+	for _, k := range f.demoted() {
+		c.Demoted = append(c.Demoted, find(k))
+	}
+	for _, k := range f.next.Admins {
+		if !e.info.isAdmin(k) || f.added[k] {
+			c.Admins = append(c.Admins, find(k))
+		}
+	}
 }
 
 // adopt puts a commit into the graph and its child among the epochs.
@@ -172,7 +218,11 @@ func (s *step) adopt(id cid.Cid, c *commit, parent *epoch, content []byte, child
 	}
 	s.writeCommit(c)
 	if child != nil {
-		e := &epoch{id: c.ID, mls: child, leaves: parent.leaves.with(c), seen: map[string]struct{}{}}
+		info, err := readGroup(child.GroupContext().Extensions)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrInternal, err)
+		}
+		e := &epoch{id: c.ID, mls: child, info: info, leaves: parent.leaves.with(c), seen: map[string]struct{}{}}
 		s.epochs[c.ID] = e
 		s.writeEpoch(e)
 	}
@@ -200,11 +250,25 @@ func (g *Group) actions(c *commit) []string {
 	list("remove", c.Removed)
 	list("leave", c.Left)
 	list("add", c.Added)
+	list("promote", c.Promoted)
+	list("demote", c.Demoted)
+	list("inherit", c.heirs())
 	if len(c.Supersedes) > 0 {
 		out = append(out, "merge")
 	}
 	if c.update() {
 		out = append(out, "update")
+	}
+	return out
+}
+
+// heirs are members who became admins because the last ones left.
+func (c *commit) heirs() []dag.Member {
+	var out []dag.Member
+	for _, m := range c.Admins {
+		if !slices.Contains(c.Promoted, m) && !slices.Contains(c.Added, m) {
+			out = append(out, m)
+		}
 	}
 	return out
 }

@@ -17,6 +17,7 @@ const (
 	KindStranded      Kind = "stranded"       // this device was added on a branch that lost
 	KindRejoined      Kind = "rejoined"       // and has come back
 	KindNeedsApproval Kind = "needs_approval" // a losing operation that nobody may redo unasked
+	KindDropped       Kind = "dropped"        // a losing operation that the branch that won overrules
 	KindDiverged      Kind = "diverged"
 	KindResent        Kind = "message_resent"
 	KindJoined        Kind = "joined"  // this device joined; From and Name: the inviter, Text: the group's name

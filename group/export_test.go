@@ -2,10 +2,14 @@ package group
 
 import (
 	"fmt"
+	"slices"
+	"testing"
 
 	"github.com/ipfs/go-cid"
 
 	"github.com/dmlsd/dmls/dag"
+	"github.com/dmlsd/dmls/frame"
+	"github.com/dmlsd/dmls/mls"
 )
 
 // Forge lets a test lie about the own chain.
@@ -42,3 +46,36 @@ func (g *Group) Due() string {
 }
 
 func (g *Group) Offers() int { return len(g.offers) }
+
+// Info is what the group's extension says.
+type Info = groupInfo
+
+// ChangeInfo rewrites the content of the group's extension, sensible or not.
+func ChangeInfo(t testing.TB, b []byte, change func(*Info)) []byte {
+	info, err := parseGroupInfo(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(&info)
+	slices.Sort(info.Admins)
+	return info.marshal()
+}
+
+func (g *Group) Extensions() []mls.Extension { return g.epochs[g.head].mls.GroupContext().Extensions }
+
+// CommitRaw makes a commit that nobody authorised and returns its block. The
+// group stays as it was.
+func (g *Group) CommitRaw(t testing.TB, env Env, r mls.CommitRequest) []byte {
+	s := &step{Group: g, env: env}
+	e := g.epochs[g.head]
+	r.AuthenticatedData = s.links(e, mls.ContentTypeCommit).Marshal()
+	staged, err := e.mls.Commit(r, g.id.Signer, mlsEnv(env))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := frame.New(staged.Message, e.mls.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g.gossip.Seal(f.Marshal()).Data
+}

@@ -15,24 +15,21 @@ import (
 // private use). The first is named in required_capabilities, so that a plain
 // MLS client refuses the group instead of diverging from it.
 const (
-	extGroup mls.ExtensionType = 0xF0D1 // GroupContext: version, policy, name
+	extGroup mls.ExtensionType = 0xF0D1 // GroupContext: version, policy, name, admins
 	extName  mls.ExtensionType = 0xF0D2 // LeafNode: the member's name, UTF-8
 	extBase  mls.ExtensionType = 0xF0D3 // GroupInfo: the joiner's base
 )
-
-// policy says who may do what.
-type policy uint8
-
-const policyOpen policy = 2 // equal rights; 1 is kept for `admins`
 
 const groupVersion = 1
 
 // groupInfo is the content of extGroup:
 //
-//	struct { uint8 version; uint8 policy; opaque name<V>; } DMLSGroup
+//	struct { uint8 version; uint8 policy; opaque name<V>;
+//	         opaque admin<V>...; } DMLSGroup // signature keys, ascending, to the end
 type groupInfo struct {
-	Policy policy
+	Policy Policy
 	Name   string
+	Admins []string // as sorted byte strings; none in an open group, else one at least
 }
 
 func (e groupInfo) marshal() []byte {
@@ -40,18 +37,31 @@ func (e groupInfo) marshal() []byte {
 	w.u8(groupVersion)
 	w.u8(uint8(e.Policy))
 	w.bytes([]byte(e.Name))
+	for _, k := range e.Admins {
+		w.bytes([]byte(k))
+	}
 	return w.b
 }
 
 func parseGroupInfo(b []byte) (groupInfo, error) {
 	r := cursor{b: b}
 	version := r.u8()
-	e := groupInfo{Policy: policy(r.u8()), Name: string(r.bytes())}
+	e := groupInfo{Policy: Policy(r.u8()), Name: string(r.bytes())}
+	for r.err == nil && len(r.b) > 0 {
+		k := string(r.bytes())
+		if n := len(e.Admins); r.err == nil && (k == "" || n > 0 && e.Admins[n-1] >= k) {
+			return groupInfo{}, fmt.Errorf("%w: group extension: admins out of order", ErrMalformed)
+		}
+		e.Admins = append(e.Admins, k)
+	}
 	if err := r.done(); err != nil {
 		return groupInfo{}, fmt.Errorf("%w: group extension: %w", ErrMalformed, err)
 	}
-	if version != groupVersion || e.Policy != policyOpen {
+	if version != groupVersion || e.Policy != PolicyAdmins && e.Policy != PolicyOpen {
 		return groupInfo{}, fmt.Errorf("%w: group extension of version %d, policy %d", errUnsupported, version, e.Policy)
+	}
+	if (e.Policy == PolicyAdmins) != (len(e.Admins) > 0) {
+		return groupInfo{}, fmt.Errorf("%w: %d admins under the policy %s", ErrMalformed, len(e.Admins), e.Policy)
 	}
 	return e, nil
 }

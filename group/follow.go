@@ -183,9 +183,10 @@ func (s *step) leftBy(by *commit) {
 }
 
 // stillThere reports whether a commit that removes us stands or will be redone
-// because its author is on our head.
+// because its author is on our head, with the right to.
 func (s *step) stillThere(c *commit) bool {
-	return s.graph.Head() == c.ID || s.epochs[s.head].leaves.find(keyOf(c.Author)) != ""
+	e, author := s.epochs[s.head], keyOf(c.Author)
+	return s.graph.Head() == c.ID || e.leaves.find(author) != "" && e.info.mayRemove(author)
 }
 
 // deserted reports whether more than half of the other members of our head

@@ -28,6 +28,7 @@ func (id Identity) ID() []byte { return id.Signer.Public() }
 type epoch struct {
 	id     dag.ID
 	mls    *mls.Epoch
+	info   groupInfo // of its GroupContext
 	leaves leafTable
 	seen   map[string]struct{} // content hashes of the commits that were opened here
 	born   time.Time
@@ -159,12 +160,19 @@ func NewKeyPackage(env Env, id Identity) (*mls.KeyPackageBundle, error) {
 }
 
 // Create founds a group with this device as its only member.
-func Create(env Env, c Config, id Identity, name string) (*Group, Output, error) {
+func Create(env Env, c Config, id Identity, name string, p Policy) (*Group, Output, error) {
 	if err := c.Validate(); err != nil {
 		return nil, Output{}, err
 	}
 	g := newGroup(c, id)
-	g.info = groupInfo{Policy: policyOpen, Name: name}
+	switch p {
+	case PolicyAdmins:
+		g.info = groupInfo{Policy: p, Name: name, Admins: []string{string(id.ID())}}
+	case PolicyOpen:
+		g.info = groupInfo{Policy: p, Name: name}
+	default:
+		return nil, Output{}, fmt.Errorf("%w: %d", ErrPolicy, p)
+	}
 	g.gid = make([]byte, 16)
 	g.gossipKey = make([]byte, 32)
 	for _, b := range [][]byte{g.gid, g.gossipKey} {
@@ -179,7 +187,7 @@ func Create(env Env, c Config, id Identity, name string) (*Group, Output, error)
 	// The root link is the CID of the first GroupContext (design, section 5.1).
 	gc := first.GroupContext()
 	root := frame.CIDOf(gc.Marshal())
-	g.begin(idOf(root), first, []tableRow{{Member: incarnation(uint32(first.Self()), id.ID(), root), Prev: root}})
+	g.begin(idOf(root), first, g.info, []tableRow{{Member: incarnation(uint32(first.Self()), id.ID(), root), Prev: root}})
 	g.self, g.prev = g.base[0].Member, root
 	s := &step{Group: g, env: env}
 	g.commits[g.root] = &commit{ID: g.root, Base: true}
@@ -192,7 +200,7 @@ func Create(env Env, c Config, id Identity, name string) (*Group, Output, error)
 }
 
 // begin puts the group on a base: the epoch from which it can open frames.
-func (g *Group) begin(id dag.ID, e *mls.Epoch, rows []tableRow) {
+func (g *Group) begin(id dag.ID, e *mls.Epoch, info groupInfo, rows []tableRow) {
 	g.root, g.head, g.base = id, id, rows
 	g.floor = e.Number()
 	g.gossip = frame.NewGossip(g.gossipKey, g.generation)
@@ -200,8 +208,8 @@ func (g *Group) begin(id dag.ID, e *mls.Epoch, rows []tableRow) {
 	for _, r := range rows {
 		t = t.set(leafOf(r.Member), r.Member)
 	}
-	g.graph = newGraph(g.baseCommit(id, e.Number()), rows)
-	g.epochs[id] = &epoch{id: id, mls: e, leaves: t, seen: map[string]struct{}{}}
+	g.graph = newGraph(g.baseCommit(id, e.Number()), info, rows)
+	g.epochs[id] = &epoch{id: id, mls: e, info: info, leaves: t, seen: map[string]struct{}{}}
 }
 
 // ID returns the group id in hexadecimal.

@@ -35,11 +35,14 @@ type Send struct {
 }
 
 // Change commits on the head. At least one field must be set. Add holds
-// serialised KeyPackages, Remove leaf indexes of the head's tree.
+// serialised KeyPackages; Remove, Promote (to admin) and Demote hold leaf
+// indexes of the head's tree.
 type Change struct {
-	Add    [][]byte
-	Remove []uint32
-	Update bool
+	Add     [][]byte
+	Remove  []uint32
+	Promote []uint32
+	Demote  []uint32
+	Update  bool
 }
 
 // Leave publishes a self-Remove that any member may commit.

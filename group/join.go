@@ -3,6 +3,7 @@ package group
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dmlsd/dmls/dag"
@@ -94,6 +95,11 @@ func (w *welcomed) checkRows(id Identity) error {
 		}
 		i++
 	}
+	for _, k := range w.info.Admins {
+		if !slices.ContainsFunc(w.rows, func(r tableRow) bool { return keyOf(r.Member) == k }) {
+			return fmt.Errorf("%w: an admin who is no member", ErrBundle)
+		}
+	}
 	w.self = incarnation(uint32(w.epoch.Self()), id.ID(), w.base.CID)
 	if i != len(w.rows) || w.rowOf(w.self) == nil {
 		return fmt.Errorf("%w: the table does not name this device as added by the base commit", ErrBundle)
@@ -151,7 +157,7 @@ func Join(env Env, c Config, id Identity, b []byte, kp *mls.KeyPackageBundle, er
 func (s *step) enter(w *welcomed) {
 	s.info, s.gossipKey, s.generation = w.info, w.base.Gossip, w.base.Generation
 	s.self, s.inviter, s.state = w.self, w.inviter, member
-	s.begin(idOf(w.base.CID), w.epoch, w.rows)
+	s.begin(idOf(w.base.CID), w.epoch, w.info, w.rows)
 	s.next, s.prev = 0, w.base.CID
 	s.commits[s.root] = &commit{ID: s.root, Number: w.epoch.Number(), Base: true}
 	s.seed()

@@ -201,7 +201,7 @@ func (l *loader) restore() error {
 		return fmt.Errorf("%w: the base epoch is missing", ErrRecords)
 	}
 	slices.SortFunc(l.rows, func(a, b tableRow) int { return int(int64(leafOf(a.Member)) - int64(leafOf(b.Member))) })
-	l.begin(base.id, base.mls, l.rows)
+	l.begin(base.id, base.mls, base.info, l.rows)
 	l.root, l.floor = dag.ID(st.Root), st.Floor
 	base.leaves = l.Group.epochs[base.id].leaves
 	l.Group.epochs = loaded
@@ -218,7 +218,7 @@ func (l *loader) restore() error {
 
 func (l *loader) counters(st stateRecord) error {
 	var err error
-	l.info = groupInfo{Policy: policyOpen, Name: st.Name}
+	l.info = groupInfo{Policy: st.Policy, Name: st.Name}
 	l.generation, l.cursor, l.settled, l.next = st.Generation, st.Cursor, st.Settled, st.Next
 	l.self, l.leaveIn, l.Group.state = dag.Member(st.Self), dag.ID(st.LeaveIn), st.State
 	if l.prev, err = cid.Decode(st.Prev); err != nil {
@@ -260,14 +260,18 @@ func (l *loader) loadEpoch(name string, trees *mls.TreeLoader) (*epoch, error) {
 		return nil, fmt.Errorf("%w: epoch %s: %w", ErrRecords, name, err)
 	}
 	e.Tree().WalkNew(l.retainNode, func(_, _ []byte) {})
-	return &epoch{id: idOf(c), mls: e, seen: map[string]struct{}{}, born: time.UnixMilli(born), old: old}, nil
+	info, err := readGroup(e.GroupContext().Extensions)
+	if err != nil {
+		return nil, fmt.Errorf("%w: epoch %s: %w", ErrRecords, name, err)
+	}
+	return &epoch{id: idOf(c), mls: e, info: info, seen: map[string]struct{}{}, born: time.UnixMilli(born), old: old}, nil
 }
 
 // restoreGone restores a group whose secrets were wiped: only its log is left.
 func (l *loader) restoreGone(st stateRecord) {
 	l.root, l.head, l.floor, l.base = dag.ID(st.Root), dag.ID(st.Head), st.Floor, l.rows
 	l.gossip = frame.NewGossip(l.gossipKey, l.generation)
-	l.graph = newGraph(l.baseCommit(dag.ID(st.Base), st.Number), l.rows)
+	l.graph = newGraph(l.baseCommit(dag.ID(st.Base), st.Number), l.info, l.rows)
 	l.derive()
 }
 
@@ -280,10 +284,10 @@ func (g *Group) baseCommit(id dag.ID, number uint64) *commit {
 }
 
 // newGraph begins fork choice at a base.
-func newGraph(c *commit, rows []tableRow) *dag.Graph {
+func newGraph(c *commit, info groupInfo, rows []tableRow) *dag.Graph {
 	voters := make([]dag.Voter, len(rows))
 	for i, r := range rows {
-		voters[i] = dag.Voter{Member: r.Member, Leaf: leafOf(r.Member)}
+		voters[i] = dag.Voter{Member: r.Member, Rank: info.rank(keyOf(r.Member)), Leaf: leafOf(r.Member)}
 	}
 	return dag.New(dag.Support{}, dag.Vertex{ID: c.ID, Author: c.Author, Seq: c.Seq}, c.Number, voters)
 }

@@ -259,7 +259,7 @@ func (s *step) check(h frame.Header, e *epoch, o *mls.Opened) error {
 		if _, ok := e.seen[string(o.ContentHash)]; ok {
 			return ErrRepeated
 		}
-		return authorize(e, o)
+		return authorize(e, o.Commit.Proposals)
 	case o.Proposal != nil:
 		return authorizeLeave(o)
 	}

@@ -72,6 +72,7 @@ func (s *step) key(rest string) string { return Prefix(s.ID()) + rest }
 // stateRecord holds the counters; it is rewritten with every change.
 type stateRecord struct {
 	Name       string
+	Policy     Policy
 	Root, Base []byte
 	Head       []byte // for a group whose epochs were wiped
 	Number     uint64 // of the base
@@ -91,7 +92,7 @@ type stateRecord struct {
 
 func (s *step) writeState() {
 	r := stateRecord{
-		Name: s.info.Name, Root: []byte(s.root), Head: []byte(s.head), Base: []byte(s.graph.Base()), Number: s.graph.Number(s.graph.Base()), Floor: s.floor,
+		Name: s.info.Name, Policy: s.info.Policy, Root: []byte(s.root), Head: []byte(s.head), Base: []byte(s.graph.Base()), Number: s.graph.Number(s.graph.Base()), Floor: s.floor,
 		State: s.state, Self: []byte(s.self), Inviter: hexKey(s.inviter),
 		Next: s.next, Prev: s.prev.String(), Cursor: s.cursor, Settled: s.settled, LeaveIn: []byte(s.leaveIn),
 		Generation: s.generation, Forks: map[string]string{},

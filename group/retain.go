@@ -168,7 +168,7 @@ func (s *step) moveBase() {
 func (s *step) settleCommits() {
 	p := s.makePlan()
 	openAt := map[string]bool{}
-	for _, o := range slices.Concat(p.Removes, p.Adds, p.Approval) {
+	for _, o := range slices.Concat(p.Removes, p.Adds, p.Roles, p.Waiting, p.Approval) {
 		openAt[o.At] = true
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.unsettled)) {

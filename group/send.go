@@ -97,6 +97,9 @@ func (s *step) leave() error {
 	if err != nil {
 		return err
 	}
+	if own := keyOf(s.self); len(e.leaves.all()) > 1 && e.info.isAdmin(own) && len(e.info.Admins) == 1 {
+		return fmt.Errorf("%w: promote somebody first", ErrLastAdmin)
+	}
 	if len(e.leaves.all()) == 1 {
 		s.state, s.goneAt, s.dirty = left, s.env.Now, true
 		s.emit(Event{Kind: KindLeft, Epoch: e.mls.Number(), Why: "the last member left"})
@@ -182,6 +185,14 @@ func (s *step) commitOnHead(r mls.CommitRequest, supersedes []dag.ID) (*ownCommi
 	if err != nil {
 		return nil, err
 	}
+	if !slices.ContainsFunc(r.Proposals, isContext) {
+		if r, err = withContext(e, r, nil, nil); err != nil {
+			return nil, err
+		}
+	}
+	if err := authorize(e, proposalsOf(e, r)); err != nil {
+		return nil, err
+	}
 	l := s.links(e, mls.ContentTypeCommit)
 	for _, id := range supersedes {
 		l.Supersedes = append(l.Supersedes, cidOf(id))
@@ -199,9 +210,12 @@ func (s *step) commitOnHead(r mls.CommitRequest, supersedes []dag.ID) (*ownCommi
 	if err != nil {
 		return nil, err
 	}
-	c := s.describe(a.cid, l, e, uint32(e.mls.Self()), committed{
+	c, err := s.describe(a.cid, l, e, uint32(e.mls.Self()), committed{
 		proposals: staged.Proposals, added: staged.Added, tag: staged.ConfirmationTag, number: e.mls.Number() + 1,
 	})
+	if err != nil {
+		return nil, err
+	}
 	if err := s.apply(e, staged.Delta); err != nil {
 		return nil, err
 	}
@@ -213,6 +227,8 @@ func (s *step) commitOnHead(r mls.CommitRequest, supersedes []dag.ID) (*ownCommi
 	s.out.Sent = Sent{CID: a.cid}
 	return &ownCommit{commit: c, staged: staged}, nil
 }
+
+func isContext(p mls.Proposal) bool { return p.Type() == mls.ProposalTypeGroupContextExtensions }
 
 // ownCommit is a commit of this device with its staged secrets for Welcomes.
 type ownCommit struct {

@@ -15,6 +15,7 @@ type Member struct {
 	ID     string `json:"id"` // signature key, hex
 	Name   string `json:"name"`
 	Self   bool   `json:"self,omitempty"`
+	Admin  bool   `json:"admin,omitempty"`
 	Stands string `json:"stands,omitempty"` // epoch of its latest frame seen here
 }
 
@@ -22,8 +23,9 @@ type Member struct {
 type Status struct {
 	Group          string   `json:"group"`
 	Name           string   `json:"name"`
-	State          string   `json:"state"` // member, leaving, left, removed or stranded
-	Head           string   `json:"head"`  // CID of the commit that created the head epoch
+	Policy         string   `json:"policy"` // admins or open
+	State          string   `json:"state"`  // member, leaving, left, removed or stranded
+	Head           string   `json:"head"`   // CID of the commit that created the head epoch
 	Epoch          uint64   `json:"epoch"`
 	Final          string   `json:"final"` // deepest epoch that all members confirmed
 	Members        []Member `json:"members"`
@@ -42,7 +44,7 @@ type Status struct {
 // Status describes the group as this device has it.
 func (g *Group) Status() Status {
 	st := Status{
-		Group: g.ID(), Name: g.info.Name, State: g.state.String(), Head: text(g.head), Final: text(g.graph.Base()),
+		Group: g.ID(), Name: g.info.Name, Policy: g.info.Policy.String(), State: g.state.String(), Head: text(g.head), Final: text(g.graph.Base()),
 		RetainedEpochs: len(g.epochs), Parked: len(g.waiting), Unsent: len(g.unsent), Cursor: g.cursor, Members: []Member{},
 	}
 	for _, f := range g.graph.Forks() {
@@ -72,7 +74,7 @@ func (g *Group) Status() Status {
 		for _, m := range e.leaves.all() {
 			at, _, _, _ := g.graph.Standing(m)
 			st.Members = append(st.Members, Member{Leaf: leafOf(m), ID: hexKey(keyOf(m)), Name: g.names[keyOf(m)],
-				Self: m == g.self, Stands: text(at)})
+				Self: m == g.self, Admin: e.info.isAdmin(keyOf(m)), Stands: text(at)})
 		}
 	}
 	return st

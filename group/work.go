@@ -15,16 +15,15 @@ import (
 // due holds the timers of shared work. They live in memory only: after a
 // restart they begin anew.
 type due struct {
-	ack      time.Time
-	work     []byte // what the ranked back-off is for
-	workAt   time.Time
-	notice   map[string]time.Time // next notice, by key of the stranded joiner
-	told     map[string]int
-	since    map[string]time.Time // when an add was first found open, by key
-	offer    time.Time            // next repetition of our own offer
-	offers   int                  // repetitions so far
-	approval map[string]bool      // operations shown for approval
-	refused  map[string]bool      // offers that could not be committed, by reference
+	ack     time.Time
+	work    []byte // what the ranked back-off is for
+	workAt  time.Time
+	notice  map[string]time.Time // next notice, by key of the stranded joiner
+	told    map[string]int
+	since   map[string]time.Time // when an add was first found open, by key
+	offer   time.Time            // next repetition of our own offer
+	offers  int                  // repetitions so far
+	refused map[string]bool      // offers that could not be committed, by reference
 
 	stall     time.Time // when a head that all stand on should have become final
 	stallBase dag.ID    // the base for which that was tried
@@ -35,7 +34,7 @@ type due struct {
 
 func newDue() due {
 	return due{notice: map[string]time.Time{}, told: map[string]int{}, since: map[string]time.Time{},
-		approval: map[string]bool{}, refused: map[string]bool{}}
+		refused: map[string]bool{}}
 }
 
 // headMoved restarts the back-off: rivals may have done the work.
@@ -139,6 +138,12 @@ func (g *Group) makePlan() *plan.Plan {
 	for id, c := range g.commits {
 		h.Commits[string(id)] = planCommit(c)
 	}
+	if e.info.Policy == PolicyAdmins {
+		h.Admins = map[string]bool{}
+		for _, k := range e.info.Admins {
+			h.Admins[k] = true
+		}
+	}
 	for _, m := range e.leaves.all() {
 		h.Members[keyOf(m)] = who(m)
 		if _, _, _, spoke := g.graph.Standing(m); !spoke {
@@ -163,7 +168,7 @@ func whos(ms []dag.Member) []plan.Who {
 func planCommit(c *commit) *plan.Commit {
 	p := &plan.Commit{
 		ID: string(c.ID), Parent: string(c.Parent), Number: c.Number, Added: whos(c.Added), Removed: whos(c.Removed),
-		Left: whos(c.Left), Update: c.update(), Settled: c.Settled,
+		Left: whos(c.Left), Promoted: whos(c.Promoted), Demoted: whos(c.Demoted), Update: c.update(), Settled: c.Settled,
 	}
 	if c.Author != "" {
 		p.Author = keyOf(c.Author)
@@ -180,88 +185,6 @@ func (s *step) ownUpdateLost() bool {
 	p := s.plans()
 	i := sort.SearchStrings(p.Updates, own)
 	return i < len(p.Updates) && p.Updates[i] == own
-}
-
-// job is the shared work that one commit on the head can do now.
-type job struct {
-	removes    []uint32
-	adds       []*offer
-	leaves     [][]byte // references of cached self-Removes
-	update     bool     // nothing but the own update
-	supersedes []dag.ID
-	id         []byte   // what the ranking hashes
-	candidates []uint32 // leaves that may do it
-}
-
-// askApproval shows what a losing branch did by authors who are not on the
-// head: it is not redone unasked, and not dropped in silence either.
-func (s *step) askApproval(e *epoch) {
-	for _, o := range s.plans().Approval {
-		verb := "add"
-		if e.leaves.find(o.Who.Key) != "" {
-			verb = "remove"
-		}
-		id := verb + o.Who.Incarnation + o.At
-		if s.due.approval[id] {
-			continue
-		}
-		s.due.approval[id] = true
-		s.emit(Event{Kind: KindNeedsApproval, CID: text(dag.ID(o.At)), Head: text(s.head), From: hexKey(o.Author),
-			Name: s.names[o.Author], Actions: []string{verb + " " + s.nameOf(o.Who.Key)},
-			Why: "done on a branch that lost, by somebody who is no member any more"})
-	}
-}
-
-// nextJob derives the job from the plan. Updates are done by their owners, one
-// after the other, when nothing else is left.
-func (s *step) nextJob(e *epoch) *job {
-	p := s.plans()
-	j := &job{}
-	w := buffer{b: []byte(e.id)}
-	gone := map[uint32]bool{}
-	most := maxRemovals(len(e.leaves.all()))
-	for _, r := range p.Removes {
-		leaf := leafOf(dag.Member(r.Who.Incarnation))
-		if len(j.removes) < most && leaf != uint32(e.mls.Self()) {
-			j.removes, gone[leaf] = append(j.removes, leaf), true
-			w.u32(leaf)
-		}
-	}
-	for _, ref := range e.mls.CachedProposals() {
-		if r, ok := ref.Proposal.(*mls.Remove); ok && !gone[uint32(r.Removed)] && r.Removed != e.mls.Self() {
-			j.leaves, gone[uint32(r.Removed)] = append(j.leaves, ref.Ref), true
-			w.bytes(ref.Ref)
-		}
-	}
-	for _, a := range p.Adds {
-		if o := s.offers[a.Who.Key]; o != nil && s.readdable(a, o) {
-			j.adds = append(j.adds, o)
-			w.bytes([]byte(a.Who.Key))
-		}
-	}
-	if len(j.removes)+len(j.leaves)+len(j.adds) > 0 {
-		for _, t := range p.Supersedes {
-			j.supersedes = append(j.supersedes, dag.ID(t))
-			w.bytes([]byte(t))
-		}
-		for _, m := range e.leaves.all() {
-			if !gone[leafOf(m)] {
-				j.candidates = append(j.candidates, leafOf(m))
-			}
-		}
-		j.id = w.b
-		return j
-	}
-	for _, key := range p.Updates {
-		if m := e.leaves.find(key); m != "" {
-			j.candidates = append(j.candidates, leafOf(m))
-		}
-	}
-	if len(j.candidates) == 0 {
-		return nil
-	}
-	j.update, j.id = true, append(w.b, "update"...)
-	return j
 }
 
 // sharedWork commits the job when the back-off of this member's rank is over.
@@ -294,54 +217,12 @@ func (s *step) myTurn(j *job, e *epoch) bool {
 		s.due.rest()
 		return false
 	}
+	rank += j.behind
 	if string(s.due.work) != string(j.id) {
 		s.due.work = j.id
 		s.due.workAt = s.env.Now.Add(time.Duration(rank) * s.cfg.MergeDelay)
 	}
 	return true
-}
-
-// merge does the job in one commit: removals first, then leaves, then adds.
-func (s *step) merge(e *epoch, j *job) error {
-	r := mls.CommitRequest{References: j.leaves}
-	for _, leaf := range j.removes {
-		r.Proposals = append(r.Proposals, &mls.Remove{Removed: mls.LeafIndex(leaf)})
-	}
-	var added []*offer
-	var packages []*mls.KeyPackage
-	for _, o := range j.adds {
-		kp, err := addable(s.env, e, o.KeyPackage)
-		if err != nil {
-			s.dropOffer(o) // expired meanwhile: the joiner will offer again
-			continue
-		}
-		r.Proposals = append(r.Proposals, &mls.Add{KeyPackage: *kp})
-		added, packages = append(added, o), append(packages, kp)
-	}
-	if len(r.Proposals)+len(r.References) == 0 {
-		return nil
-	}
-	own, err := s.commitOnHead(r, j.supersedes)
-	if err != nil && len(added) > 0 {
-		// A KeyPackage that this group cannot take must not hold up the rest.
-		for _, o := range added {
-			s.due.refused[string(o.ref)] = true
-			s.dropOffer(o)
-		}
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	before := len(s.out.Welcomes)
-	if err := s.welcome(own, packages); err != nil {
-		return err
-	}
-	for i, w := range s.out.Welcomes[before:] {
-		s.answerOffer(added[i], own.commit.ID, w.Bundle)
-	}
-	s.out.Welcomes = s.out.Welcomes[:before]
-	return nil
 }
 
 func texts(ids []dag.ID) []string {
@@ -448,7 +329,7 @@ func (s *step) prepare() error {
 	}
 	s.myTurn(s.nextJob(e), e)
 	s.planNotices()
-	s.askApproval(e)
+	s.ask()
 	if err := s.scheduleAck(); err != nil {
 		return err
 	}

@@ -37,13 +37,14 @@ type world struct {
 	t       testing.TB
 	now     time.Time
 	cfg     group.Config
+	policy  group.Policy
 	devices map[string]*device
 	island  map[string]int
 	queue   []func()
 }
 
 func newWorld(t testing.TB, names ...string) *world {
-	w := &world{t: t, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), cfg: group.Sim(),
+	w := &world{t: t, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), cfg: group.Sim(), policy: group.PolicyOpen,
 		devices: map[string]*device{}, island: map[string]int{}}
 	for _, n := range names {
 		w.add(n)
@@ -191,7 +192,7 @@ func (w *world) block(d *device, c cid.Cid) []byte {
 
 func (w *world) create(name string) {
 	d := w.devices[name]
-	g, out, err := group.Create(w.env(d), w.cfg, d.id, "ops")
+	g, out, err := group.Create(w.env(d), w.cfg, d.id, "ops", w.policy)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -69,12 +69,18 @@ func one(what, ref string, found []string) (string, error) {
 	return "", fmt.Errorf("%w: %s %.80q (%s)", ErrAmbiguous, what, ref, strings.Join(ids, ", "))
 }
 
-// CreateGroup founds a group with this device as its only member.
+// CreateGroup founds a group with this device as its only member and its first
+// admin.
 func (n *Node) CreateGroup(ctx context.Context, name string) (gid string, err error) {
+	return n.CreateGroupWith(ctx, name, group.PolicyAdmins)
+}
+
+// CreateGroupWith founds a group under a policy, which never changes.
+func (n *Node) CreateGroupWith(ctx context.Context, name string, p group.Policy) (gid string, err error) {
 	if err := CheckName(name); err != nil {
 		return "", err
 	}
-	o, err := n.call(ctx, Create{Name: name})
+	o, err := n.call(ctx, Create{Name: name, Policy: p})
 	if err != nil {
 		return "", err
 	}
@@ -176,8 +182,22 @@ func (n *Node) Send(ctx context.Context, gid, text string) (id string, err error
 }
 
 // Remove removes a member, given by id, unique prefix of the id, or name, and
-// returns the CID of the commit.
+// returns the CID of the commit. In a group with admins only they can.
 func (n *Node) Remove(ctx context.Context, gid, member string) (cid string, err error) {
+	return n.changeMember(ctx, gid, member, func(leaf uint32) group.Change { return group.Change{Remove: []uint32{leaf}} })
+}
+
+// Promote makes a member an admin; only an admin can.
+func (n *Node) Promote(ctx context.Context, gid, member string) (cid string, err error) {
+	return n.changeMember(ctx, gid, member, func(leaf uint32) group.Change { return group.Change{Promote: []uint32{leaf}} })
+}
+
+// Demote takes that back; only an admin can, but not from the last one.
+func (n *Node) Demote(ctx context.Context, gid, member string) (cid string, err error) {
+	return n.changeMember(ctx, gid, member, func(leaf uint32) group.Change { return group.Change{Demote: []uint32{leaf}} })
+}
+
+func (n *Node) changeMember(ctx context.Context, gid, member string, c func(leaf uint32) group.Change) (cid string, err error) {
 	s, err := n.Status(gid)
 	if err != nil {
 		return "", err
@@ -186,7 +206,7 @@ func (n *Node) Remove(ctx context.Context, gid, member string) (cid string, err 
 	if err != nil {
 		return "", err
 	}
-	return n.change(ctx, gid, group.Change{Remove: []uint32{leaf}})
+	return n.change(ctx, gid, c(leaf))
 }
 
 func findMember(s group.Status, ref string) (leaf uint32, err error) {

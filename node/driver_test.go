@@ -28,7 +28,7 @@ func (w *world) sameFrames(gid string, n int) {
 func founders(t *testing.T, names ...string) (*world, string) {
 	t.Helper()
 	w := newWorld(t, names...)
-	gid := w.devices[names[0]].must(Create{"ops"}).Group
+	gid := w.devices[names[0]].must(Create{Name: "ops"}).Group
 	for _, n := range names[1:] {
 		w.invite(gid, names[0], n)
 	}
@@ -121,7 +121,7 @@ func TestSyncLongHistory(t *testing.T) {
 func TestOneCommitForManyInputs(t *testing.T) {
 	w := newWorld(t, "a")
 	d := w.devices["a"]
-	g1, g2 := d.must(Create{"one"}).Group, d.must(Create{"two"}).Group
+	g1, g2 := d.must(Create{Name: "one"}).Group, d.must(Create{Name: "two"}).Group
 	var in []Input
 	for i := range 300 {
 		in = append(in, Step{[]string{g1, g2}[i%2], group.Send{Text: fmt.Appendf(nil, "%d", i)}})
@@ -143,7 +143,7 @@ func TestFailedCommit(t *testing.T) {
 	full := errors.New("disk full")
 	a.store.setFail(full)
 	sent, events := w.sent, len(a.events[gid])
-	outcomes := a.do(Step{gid, group.Send{Text: []byte("lost")}}, Create{"never"}, Step{gid, group.Send{}})
+	outcomes := a.do(Step{gid, group.Send{Text: []byte("lost")}}, Create{Name: "never"}, Step{gid, group.Send{}})
 	for i, want := range []error{full, full, group.ErrTextSize} {
 		if !errors.Is(outcomes[i].Err, want) {
 			t.Errorf("outcome %d: %v, want %v", i, outcomes[i].Err, want)

@@ -39,7 +39,7 @@ type keyPackage struct {
 
 // engines makes engines; tests hand in their own.
 type engines struct {
-	create     func(env group.Env, name string) (engine, group.Output, error)
+	create     func(env group.Env, name string, p group.Policy) (engine, group.Output, error)
 	join       func(env group.Env, bundle, secret []byte, erase []group.Op) (engine, group.Output, error)
 	load       func(gid string, records iter.Seq2[group.Op, error]) (engine, error)
 	keyPackage func(env group.Env) (keyPackage, error)
@@ -48,8 +48,8 @@ type engines struct {
 
 func groupEngines(c group.Config, id group.Identity) engines {
 	return engines{
-		create: func(env group.Env, name string) (engine, group.Output, error) {
-			g, out, err := group.Create(env, c, id, name)
+		create: func(env group.Env, name string, p group.Policy) (engine, group.Output, error) {
+			g, out, err := group.Create(env, c, id, name, p)
 			if err != nil {
 				return nil, out, err
 			}

@@ -325,7 +325,7 @@ func sha(b []byte) []byte { s := sha256.Sum256(b); return s[:] }
 // fakeEngines makes fakeGroups for a device of the given name.
 func fakeEngines(self string) engines {
 	return engines{
-		create: func(env group.Env, name string) (engine, group.Output, error) {
+		create: func(env group.Env, name string, _ group.Policy) (engine, group.Output, error) {
 			id := make([]byte, 8)
 			if _, err := env.Rand.Read(id); err != nil {
 				return nil, group.Output{}, err

@@ -21,7 +21,7 @@ func FuzzStranger(f *testing.F) {
 	f.Fuzz(func(t *testing.T, protocol uint8, b []byte) {
 		w := newWorld(t, "a", "eve")
 		a := w.devices["a"]
-		gid := a.must(Create{"ops"}).Group
+		gid := a.must(Create{Name: "ops"}).Group
 		a.must(Invite{gid})
 		w.queue, w.sent = nil, 0
 		before := a.store.commits

@@ -43,8 +43,12 @@ type Announce struct {
 	CID         []byte
 }
 
-// Create founds a group; Outcome.Group is its id.
-type Create struct{ Name string }
+// Create founds a group; Outcome.Group is its id. Policy zero is
+// [group.PolicyAdmins].
+type Create struct {
+	Name   string
+	Policy group.Policy
+}
 
 // Invite makes a ticket for a group; it is in Outcome.Ticket.
 type Invite struct{ Group string }

@@ -14,7 +14,7 @@ import (
 func TestJoinSurvivesRestarts(t *testing.T) {
 	w := newWorld(t, "a", "b")
 	a, b := w.devices["a"], w.devices["b"]
-	gid := a.must(Create{"ops"}).Group
+	gid := a.must(Create{Name: "ops"}).Group
 	ticket := a.must(Invite{gid}).Ticket
 	line := ticket.String()
 
@@ -53,7 +53,7 @@ func TestJoinSurvivesRestarts(t *testing.T) {
 func TestJoinWithLoss(t *testing.T) {
 	w := newWorld(t, "a", "b")
 	a, b := w.devices["a"], w.devices["b"]
-	gid := a.must(Create{"ops"}).Group
+	gid := a.must(Create{Name: "ops"}).Group
 	w.loss = 0.6
 	b.must(Join{a.must(Invite{gid}).Ticket, "a"})
 	w.run(5 * time.Minute)
@@ -67,7 +67,7 @@ func TestJoinWithLoss(t *testing.T) {
 func TestJoinIsAtomic(t *testing.T) {
 	w := newWorld(t, "a", "b")
 	a, b := w.devices["a"], w.devices["b"]
-	gid := a.must(Create{"ops"}).Group
+	gid := a.must(Create{Name: "ops"}).Group
 	b.must(Join{a.must(Invite{gid}).Ticket, "a"})
 	w.queue[0]() // the request
 	b.store.setFail(errors.New("disk full"))
@@ -86,7 +86,7 @@ func TestJoinIsAtomic(t *testing.T) {
 func TestInviteIsAtomic(t *testing.T) {
 	w := newWorld(t, "a", "b", "c")
 	a, b := w.devices["a"], w.devices["b"]
-	gid := a.must(Create{"ops"}).Group
+	gid := a.must(Create{Name: "ops"}).Group
 	ticket := a.must(Invite{gid}).Ticket
 	a.store.setFail(errors.New("disk full"))
 	b.must(Join{ticket, "a"})
@@ -104,7 +104,7 @@ func TestInviteIsAtomic(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	w := newWorld(t, "a", "b", "c")
 	a, b, c := w.devices["a"], w.devices["b"], w.devices["c"]
-	gid := a.must(Create{"ops"}).Group
+	gid := a.must(Create{Name: "ops"}).Group
 	ticket := a.must(Invite{gid}).Ticket
 	refused := func(d *device, tk Ticket, want error) {
 		t.Helper()
@@ -159,7 +159,7 @@ func TestRefusals(t *testing.T) {
 func TestProof(t *testing.T) {
 	w := newWorld(t, "a", "b")
 	a, b := w.devices["a"], w.devices["b"]
-	gid := a.must(Create{"ops"}).Group
+	gid := a.must(Create{Name: "ops"}).Group
 	ticket := a.must(Invite{gid}).Ticket
 	m := joinMessage{kind: joinRequest, ticket: ticket.ID(), proof: ticket.proof([]byte("kp of b")), keyPackage: []byte("kp of eve")}
 	a.must(Message{"eve", ProtocolJoin, m.marshal()})
@@ -181,7 +181,7 @@ func TestProof(t *testing.T) {
 func TestUnaskedReply(t *testing.T) {
 	w := newWorld(t, "a", "b")
 	a, b := w.devices["a"], w.devices["b"]
-	gid := a.must(Create{"ops"}).Group
+	gid := a.must(Create{Name: "ops"}).Group
 	ticket := a.must(Invite{gid}).Ticket
 	b.must(Join{ticket, "a"})
 	w.queue = nil
@@ -205,7 +205,7 @@ func TestUnaskedReply(t *testing.T) {
 func TestTicketsAreForgotten(t *testing.T) {
 	w := newWorld(t, "a", "b")
 	a := w.devices["a"]
-	gid := a.must(Create{"ops"}).Group
+	gid := a.must(Create{Name: "ops"}).Group
 	w.invite(gid, "a", "b")
 	a.must(Invite{gid})
 	if a.store.count(keyTickets) != 2 || a.store.count(keyWelcomes) != 1 {
@@ -220,7 +220,7 @@ func TestTicketsAreForgotten(t *testing.T) {
 func TestJoinAgainAfterRemoval(t *testing.T) {
 	w := newWorld(t, "a", "b")
 	a, b := w.devices["a"], w.devices["b"]
-	gid := a.must(Create{"ops"}).Group
+	gid := a.must(Create{Name: "ops"}).Group
 	w.invite(gid, "a", "b")
 	b.must(Step{gid, group.Leave{}})
 	b.joined, b.failed = nil, nil

@@ -11,7 +11,10 @@ import (
 
 // create founds a group.
 func (r *round) create(in Create) Outcome {
-	g, out, err := r.engine.create(r.env, in.Name)
+	if in.Policy == 0 {
+		in.Policy = group.PolicyAdmins
+	}
+	g, out, err := r.engine.create(r.env, in.Name, in.Policy)
 	if err != nil {
 		return Outcome{Err: err}
 	}

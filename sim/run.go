@@ -114,7 +114,7 @@ func (r *run) play() {
 // form lets the first device found the group and the others join by ticket.
 func (r *run) form() {
 	first := r.devices[0]
-	out := first.do(node.Create{Name: "sim"})
+	out := first.do(node.Create{Name: "sim", Policy: group.PolicyOpen})
 	if out[0].Err != nil {
 		r.fail(out[0].Err)
 		return

@@ -52,8 +52,8 @@ func (still) Resolve(ref string) (string, error) {
 func (s still) Groups() []api.Group { g, _ := s.Group(stillGroup); return []api.Group{g} }
 func (still) Group(string) (api.Group, error) {
 	return api.Group{
-		Group: stillGroup, Name: "friends", Head: "bafkreihead4567", Epoch: 3, State: "member", ForksOpen: 1, RetainedEpochs: 2,
-		Members: []api.Member{{Leaf: 0, ID: stillAda, Name: "Ada", Self: true, Stands: "bafkreihead4567"}, {Leaf: 1, ID: stillBen, Name: evilName}},
+		Group: stillGroup, Name: "friends", Policy: "admins", Head: "bafkreihead4567", Epoch: 3, State: "member", ForksOpen: 1, RetainedEpochs: 2,
+		Members: []api.Member{{Leaf: 0, ID: stillAda, Name: "Ada", Self: true, Admin: true, Stands: "bafkreihead4567"}, {Leaf: 1, ID: stillBen, Name: evilName}},
 		Final:   "bafkreifinal456", SecretsRetained: 40, SecretBytes: 1280, Blocks: 9, Cursor: 4, Authenticator: strings.Repeat("0f", 32),
 	}, nil
 }
@@ -94,8 +94,8 @@ func (still) Events(ctx context.Context, gid string, after uint64, follow bool) 
 		}
 	}
 }
-func (still) Create(_ context.Context, name string) (string, error) { return stillGroup, nil }
-func (still) Invite(context.Context, string) (string, error)        { return "dmls1abcdef", nil }
+func (still) Create(context.Context, string, group.Policy) (string, error) { return stillGroup, nil }
+func (still) Invite(context.Context, string) (string, error)               { return "dmls1abcdef", nil }
 func (still) Join(ctx context.Context, ticket string) (string, error) {
 	switch ticket {
 	case "dmls1good":
@@ -119,6 +119,18 @@ func (still) Remove(_ context.Context, _, m string) error {
 		return fmt.Errorf("%w: member %q", node.ErrNotFound, m)
 	}
 	return nil
+}
+func (still) Promote(_ context.Context, _, m string) error {
+	if m == "Ada" {
+		return group.ErrSameRole
+	}
+	return nil
+}
+func (still) Demote(_ context.Context, _, m string) error {
+	if m == "Ada" {
+		return group.ErrLastAdmin
+	}
+	return fmt.Errorf("%w: only admins promote and demote", group.ErrForbidden)
 }
 func (still) Keys(context.Context) (api.StoreKeys, error) {
 	return api.StoreKeys{Sealing: "none", Generation: 7, Pending: 3, Erased: 40, EraseInterval: 1}, nil
@@ -202,7 +214,8 @@ func TestGolden(t *testing.T) {
 		"group show friends", "group show friends --json", "group members 0011", "group members 0011 --json", "group dag friends", "group dag friends --json",
 		"group forks friends", "group forks friends --json", "group log friends", "group log friends --json",
 		"keys status", "keys status --json", "keys rotate-root", "backup", "wipe",
-		"group remove friends Ben", "group update friends", "group leave friends", "group forget friends",
+		"group create friends --policy open", "group create friends --policy anarchy", "group remove friends Ben", "group promote friends Ben", "group promote friends Ada",
+		"group demote friends Ben", "group demote friends Ada", "group update friends", "group leave friends", "group forget friends",
 		"invite friends", "invite friends --json", "join dmls1good", "send friends hello", "send friends hello --json", "send friends -",
 		"tail friends --no-follow", "tail friends --no-follow --json", "tail friends --no-follow --after 2", "tail friends --no-follow --events", "tail friends --no-follow --events --json",
 		"debug block 12D3KooWBen", "debug unblock 12D3KooWBen",

@@ -18,7 +18,12 @@ func (a *app) groupCmd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.groupCreateCmd(), a.groupListCmd(), a.groupShowCmd(), a.groupMembersCmd(), a.groupDagCmd(), a.groupForksCmd(), a.groupLogCmd(),
-		a.groupRemoveCmd(),
+		a.onMember("remove GROUP MEMBER", "Remove a member: an id, a unique prefix, or a name", "removed",
+			func(ctx context.Context, c *api.Client, g, m string) error { return c.Remove(ctx, g, m) }),
+		a.onMember("promote GROUP MEMBER", "Make a member an admin", "promoted",
+			func(ctx context.Context, c *api.Client, g, m string) error { return c.Promote(ctx, g, m) }),
+		a.onMember("demote GROUP MEMBER", "Make an admin an ordinary member", "demoted",
+			func(ctx context.Context, c *api.Client, g, m string) error { return c.Demote(ctx, g, m) }),
 		a.changes("update GROUP", "Replace this device's keys in the group", "updated", func(ctx context.Context, c *api.Client, g string) error { return c.Update(ctx, g) }),
 		a.changes("leave GROUP", "Ask the others to remove this device", "leaving", func(ctx context.Context, c *api.Client, g string) error { return c.Leave(ctx, g) }),
 		a.changes("forget GROUP", "Wipe the group from this device and tell nobody", "forgotten", func(ctx context.Context, c *api.Client, g string) error { return c.Forget(ctx, g) }))
@@ -26,19 +31,26 @@ func (a *app) groupCmd() *cobra.Command {
 }
 
 func (a *app) groupCreateCmd() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "create NAME", Short: "Found a group and print its id", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
-				d, err := c.Create(ctx, args[0])
-				if err != nil {
-					return err
-				}
-				fmt.Fprintln(a.out, d.Group)
-				return nil
-			})
-		},
+		Long: `Found a group and print its id. The policy says who may do what, and does not
+change: with "admins", of whom the founder is the first, admins remove, promote
+and demote, and every member adds, updates its keys and leaves; with "open" all
+have equal rights.`,
 	}
+	policy := cmd.Flags().String("policy", "admins", "who may remove others: admins or open")
+	_ = cmd.RegisterFlagCompletionFunc("policy", cobra.FixedCompletions([]string{"admins", "open"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
+			d, err := c.Create(ctx, args[0], *policy)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(a.out, d.Group)
+			return nil
+		})
+	}
+	return cmd
 }
 
 // changes is a verb that changes a group and says so on stderr.
@@ -57,15 +69,16 @@ func (a *app) changes(use, short, done string, f func(ctx context.Context, c *ap
 	}
 }
 
-func (a *app) groupRemoveCmd() *cobra.Command {
+// onMember is a verb that concerns one member of a group.
+func (a *app) onMember(use, short, done string, f func(ctx context.Context, c *api.Client, ref, member string) error) *cobra.Command {
 	return &cobra.Command{
-		Use: "remove GROUP MEMBER", Short: "Remove a member: an id, a unique prefix, or a name", Args: cobra.ExactArgs(2), ValidArgsFunction: a.completeGroup,
+		Use: use, Short: short, Args: cobra.ExactArgs(2), ValidArgsFunction: a.completeGroup,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
-				if err := c.Remove(ctx, args[0], args[1]); err != nil {
+				if err := f(ctx, c, args[0], args[1]); err != nil {
 					return err
 				}
-				fmt.Fprintf(a.talk, "removed %s\n", args[1])
+				fmt.Fprintf(a.talk, "%s %s\n", done, args[1])
 				return nil
 			})
 		},
@@ -85,6 +98,7 @@ func (a *app) onGroup(use, short string) *cobra.Command {
 func (a *app) groupShowCmd() *cobra.Command {
 	return reads(a, a.onGroup("show", "Show a group's state"), getGroup, func(g api.Group) {
 		fmt.Fprintf(a.out, "group      %s  %s\n", g.Group, dagview.Clean(g.Name))
+		fmt.Fprintf(a.out, "policy     %s\n", g.Policy)
 		fmt.Fprintf(a.out, "state      %s\n", g.State)
 		fmt.Fprintf(a.out, "head       %s\n", g.Head)
 		fmt.Fprintf(a.out, "epoch      %d, authenticator %s\n", g.Epoch, dash(g.Authenticator[:min(16, len(g.Authenticator))]))
@@ -123,10 +137,17 @@ func (a *app) groupMembersCmd() *cobra.Command {
 			if m.Self {
 				name += " *"
 			}
-			rows = append(rows, []string{strconv.FormatUint(uint64(m.Leaf), 10), name, m.ID, dash(dagview.Short(m.Stands))})
+			rows = append(rows, []string{strconv.FormatUint(uint64(m.Leaf), 10), name, role(m), m.ID, dash(dagview.Short(m.Stands))})
 		}
-		a.table("LEAF NAME ID STANDS", rows)
+		a.table("LEAF NAME ROLE ID STANDS", rows)
 	})
+}
+
+func role(m api.Member) string {
+	if m.Admin {
+		return "admin"
+	}
+	return "member"
 }
 
 func (a *app) groupDagCmd() *cobra.Command {

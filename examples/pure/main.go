@@ -48,7 +48,7 @@ func run(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	alice, o, err := group.Create(env(), group.LAN(), aliceID, "picnic")
+	alice, o, err := group.Create(env(), group.LAN(), aliceID, "picnic", group.PolicyAdmins)
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func (f *fake) DAG(string) (DAG, error) {
 	return DAG{Vertices: []dagview.Vertex{{CID: "x", Head: true}}}, nil
 }
 func (f *fake) Log(string) ([]LogEntry, error) { return []LogEntry{{CID: "x", Kind: "message"}}, nil }
-func (f *fake) Create(_ context.Context, name string) (string, error) {
+func (f *fake) Create(_ context.Context, name string, _ group.Policy) (string, error) {
 	if name == "" {
 		return "", node.ErrName
 	}
@@ -96,6 +96,21 @@ func (f *fake) Send(_ context.Context, gid, text string) (Sent, error) {
 func (f *fake) Remove(_ context.Context, _, m string) error {
 	if m != "ben" {
 		return fmt.Errorf("%w: member %q", node.ErrNotFound, m)
+	}
+	return nil
+}
+func (f *fake) Promote(_ context.Context, _, m string) error {
+	switch m {
+	case "ben":
+		return nil
+	case "ada":
+		return group.ErrSameRole
+	}
+	return fmt.Errorf("%w: only admins promote and demote", group.ErrForbidden)
+}
+func (f *fake) Demote(_ context.Context, _, m string) error {
+	if m == "ada" {
+		return group.ErrLastAdmin
 	}
 	return nil
 }
@@ -176,7 +191,7 @@ func TestCalls(t *testing.T) {
 	if err != nil || g.Group != gid || len(g.Members) != 2 {
 		t.Fatalf("group %+v, %v", g, err)
 	}
-	if d, err := c.Create(ctx, "x"); err != nil || d.Group != gid {
+	if d, err := c.Create(ctx, "x", ""); err != nil || d.Group != gid {
 		t.Fatalf("create %+v, %v", d, err)
 	}
 	if d, err := c.Join(ctx, "good"); err != nil || d.Name != "a/b ü" {
@@ -191,7 +206,7 @@ func TestCalls(t *testing.T) {
 	if v, err := c.Version(ctx); err != nil || v.Version != "test" {
 		t.Fatalf("version %+v, %v", v, err)
 	}
-	if err := errors.Join(c.Block(ctx, "p9"), c.Leave(ctx, "0011"), c.Forget(ctx, "0011"), c.Remove(ctx, "0011", "ben")); err != nil {
+	if err := errors.Join(c.Block(ctx, "p9"), c.Leave(ctx, "0011"), c.Forget(ctx, "0011"), c.Remove(ctx, "0011", "ben"), c.Promote(ctx, "0011", "ben"), c.Demote(ctx, "0011", "ben")); err != nil {
 		t.Fatal(err)
 	}
 	if !f.blocked["p9"] {
@@ -210,7 +225,7 @@ func TestErrorsHaveClassAndAdvice(t *testing.T) {
 	_, empty := c.Send(ctx, "0011", "")
 	_, long := c.Send(ctx, "0011", strings.Repeat("x", 70_000))
 	_, huge := c.Send(ctx, "0011", strings.Repeat("x", maxRequest+1))
-	_, name := c.Create(ctx, "")
+	_, name := c.Create(ctx, "", "open")
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
 	_, slow := c.Join(short, "slow")
@@ -222,9 +237,11 @@ func TestErrorsHaveClassAndAdvice(t *testing.T) {
 	}{
 		{"unknown group", unknown, NotFound, 4}, {"wrong ticket", ticket, Usage, 2}, {"empty text", empty, TooLarge, 2},
 		{"long text", long, TooLarge, 2}, {"huge body", huge, TooLarge, 2}, {"no name", name, Usage, 2},
+		{"unknown policy", second(c.Create(ctx, "x", "anarchy")), Usage, 2}, {"admin already", c.Promote(ctx, "0011", "ada"), Conflict, 6},
+		{"no admin", c.Promote(ctx, "0011", "cleo"), Denied, 5}, {"last admin", c.Demote(ctx, "0011", "ada"), Conflict, 6},
 		{"unknown member", c.Remove(ctx, "0011", "zoe"), NotFound, 4}, {"stranded", c.Update(ctx, "0011"), Conflict, 6},
 		{"timeout", slow, Timeout, 7}, {"empty reference", second(c.Group(ctx, "")), NotFound, 4}, {"dots", second(c.DAG(ctx, "..")), NotFound, 4},
-		{"binary text", second(c.Send(ctx, "0011", "\xff")), Usage, 2}, {"binary name", second(c.Create(ctx, "\xff")), Usage, 2},
+		{"binary text", second(c.Send(ctx, "0011", "\xff")), Usage, 2}, {"binary name", second(c.Create(ctx, "\xff", "")), Usage, 2},
 	} {
 		var e *Error
 		if !errors.As(tc.err, &e) || e.Code != tc.code || e.Code.Exit() != tc.exit {

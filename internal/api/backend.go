@@ -19,11 +19,13 @@ type Backend interface {
 	Log(gid string) ([]LogEntry, error)
 	Events(ctx context.Context, gid string, after uint64, follow bool) iter.Seq2[group.Event, error]
 
-	Create(ctx context.Context, name string) (gid string, err error)
+	Create(ctx context.Context, name string, p group.Policy) (gid string, err error)
 	Invite(ctx context.Context, gid string) (ticket string, err error)
 	Join(ctx context.Context, ticket string) (gid string, err error)
 	Send(ctx context.Context, gid, text string) (Sent, error)
 	Remove(ctx context.Context, gid, member string) error
+	Promote(ctx context.Context, gid, member string) error
+	Demote(ctx context.Context, gid, member string) error
 	Update(ctx context.Context, gid string) error
 	Leave(ctx context.Context, gid string) error
 	Forget(ctx context.Context, gid string) error

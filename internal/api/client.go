@@ -175,12 +175,12 @@ func utf8Only(what, s string) error {
 	return &Error{What: "cannot send that", Why: what + " is not UTF-8", Fix: "send text, or encode it (base64)", Code: Usage}
 }
 
-// Create founds a group.
-func (c *Client) Create(ctx context.Context, name string) (v Done, err error) {
+// Create founds a group under a policy, "admins" or "open"; "" is admins.
+func (c *Client) Create(ctx context.Context, name, policy string) (v Done, err error) {
 	if err := utf8Only("the name", name); err != nil {
 		return v, err
 	}
-	return v, c.call(ctx, "POST", "/v1/groups", createRequest{name}, &v)
+	return v, c.call(ctx, "POST", "/v1/groups", createRequest{name, policy}, &v)
 }
 
 // Invite makes a ticket for one device.
@@ -204,6 +204,16 @@ func (c *Client) Send(ctx context.Context, ref, text string) (v Sent, err error)
 // Remove commits the removal of a member: an id, a unique prefix or a name.
 func (c *Client) Remove(ctx context.Context, ref, member string) error {
 	return c.call(ctx, "POST", groupPath(ref, "/remove"), memberRequest{member}, &Done{})
+}
+
+// Promote makes a member an admin: an id, a unique prefix or a name.
+func (c *Client) Promote(ctx context.Context, ref, member string) error {
+	return c.call(ctx, "POST", groupPath(ref, "/promote"), memberRequest{member}, &Done{})
+}
+
+// Demote takes that back.
+func (c *Client) Demote(ctx context.Context, ref, member string) error {
+	return c.call(ctx, "POST", groupPath(ref, "/demote"), memberRequest{member}, &Done{})
 }
 
 // Update commits new keys for this device.

@@ -52,13 +52,13 @@ func (n Node) Group(gid string) (Group, error) {
 
 func groupOf(s group.Status) Group {
 	g := Group{
-		Group: s.Group, Name: s.Name, Head: s.Head, Epoch: s.Epoch, State: s.State, Members: []Member{},
+		Group: s.Group, Name: s.Name, Policy: s.Policy, Head: s.Head, Epoch: s.Epoch, State: s.State, Members: []Member{},
 		ForksOpen: s.ForksOpen, RetainedEpochs: s.RetainedEpochs, Final: s.Final,
 		SecretsRetained: s.Retained, SecretBytes: s.RetainedBytes, OldestRetained: s.OldestRetained, Parked: s.Parked, Blocks: s.Blocks,
 		Cursor: s.Cursor, Authenticator: s.Authenticator,
 	}
 	for _, m := range s.Members {
-		g.Members = append(g.Members, Member{Leaf: m.Leaf, ID: m.ID, Name: m.Name, Self: m.Self, Stands: m.Stands})
+		g.Members = append(g.Members, Member{Leaf: m.Leaf, ID: m.ID, Name: m.Name, Self: m.Self, Admin: m.Admin, Stands: m.Stands})
 	}
 	return g
 }
@@ -123,8 +123,8 @@ func (n Node) Events(ctx context.Context, gid string, after uint64, follow bool)
 }
 
 // Create implements Backend.
-func (n Node) Create(ctx context.Context, name string) (string, error) {
-	return n.Node.CreateGroup(ctx, name)
+func (n Node) Create(ctx context.Context, name string, p group.Policy) (string, error) {
+	return n.Node.CreateGroupWith(ctx, name, p)
 }
 
 // Join implements Backend. A transport does not dial itself, so this device's
@@ -151,6 +151,18 @@ func (n Node) Send(ctx context.Context, gid, text string) (Sent, error) {
 // Remove implements Backend.
 func (n Node) Remove(ctx context.Context, gid, member string) error {
 	_, err := n.Node.Remove(ctx, gid, member)
+	return err
+}
+
+// Promote implements Backend.
+func (n Node) Promote(ctx context.Context, gid, member string) error {
+	_, err := n.Node.Promote(ctx, gid, member)
+	return err
+}
+
+// Demote implements Backend.
+func (n Node) Demote(ctx context.Context, gid, member string) error {
+	_, err := n.Node.Demote(ctx, gid, member)
 	return err
 }
 

@@ -12,6 +12,8 @@ import (
 	"os"
 	"time"
 	"unicode/utf8"
+
+	"github.com/dmlsd/dmls/group"
 )
 
 // Server serves a Backend. Make one with NewServer.
@@ -80,6 +82,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/groups/{ref}/messages", s.group("send to", s.send))
 	mux.HandleFunc("POST /v1/groups/{ref}/invite", s.group("invite to", s.invite))
 	mux.HandleFunc("POST /v1/groups/{ref}/remove", s.change("remove from", s.remove))
+	mux.HandleFunc("POST /v1/groups/{ref}/promote", s.change("promote in", s.promote))
+	mux.HandleFunc("POST /v1/groups/{ref}/demote", s.change("demote in", s.demote))
 	mux.HandleFunc("POST /v1/groups/{ref}/update", s.change("update", func(r *http.Request, gid string) error { return s.backend.Update(r.Context(), gid) }))
 	mux.HandleFunc("POST /v1/groups/{ref}/leave", s.change("leave", func(r *http.Request, gid string) error { return s.backend.Leave(r.Context(), gid) }))
 	mux.HandleFunc("POST /v1/join", s.answer("join", s.join))
@@ -151,7 +155,11 @@ func (s *Server) create(r *http.Request) (any, error) {
 	if err := readJSON(r, &q); err != nil {
 		return nil, err
 	}
-	gid, err := s.backend.Create(r.Context(), q.Name)
+	p, err := group.ParsePolicy(q.Policy)
+	if err != nil {
+		return nil, err
+	}
+	gid, err := s.backend.Create(r.Context(), q.Name, p)
 	return Done{Group: gid, Name: q.Name}, err
 }
 
@@ -169,11 +177,23 @@ func (s *Server) invite(r *http.Request, gid string) (any, error) {
 }
 
 func (s *Server) remove(r *http.Request, gid string) error {
+	return onMember(r, gid, s.backend.Remove)
+}
+
+func (s *Server) promote(r *http.Request, gid string) error {
+	return onMember(r, gid, s.backend.Promote)
+}
+
+func (s *Server) demote(r *http.Request, gid string) error {
+	return onMember(r, gid, s.backend.Demote)
+}
+
+func onMember(r *http.Request, gid string, f func(ctx context.Context, gid, member string) error) error {
 	var q memberRequest
 	if err := readJSON(r, &q); err != nil {
 		return err
 	}
-	return s.backend.Remove(r.Context(), gid, q.Member)
+	return f(r.Context(), gid, q.Member)
 }
 
 // join waits until the device has joined or the client gives up.

@@ -43,6 +43,7 @@ type Member struct {
 	ID     string `json:"id"` // identity, hex
 	Name   string `json:"name"`
 	Self   bool   `json:"self,omitempty"`
+	Admin  bool   `json:"admin,omitempty"`
 	Stands string `json:"stands,omitempty"` // CID of the epoch in which it was last heard
 }
 
@@ -50,9 +51,10 @@ type Member struct {
 type Group struct {
 	Group           string   `json:"group"` // id, hex
 	Name            string   `json:"name"`
-	Head            string   `json:"head"`  // CID of the commit that created the current epoch
-	Epoch           uint64   `json:"epoch"` // its integer epoch
-	State           string   `json:"state"` // "member", "leaving", "left", "removed" or "stranded"
+	Policy          string   `json:"policy"` // "admins" or "open"
+	Head            string   `json:"head"`   // CID of the commit that created the current epoch
+	Epoch           uint64   `json:"epoch"`  // its integer epoch
+	State           string   `json:"state"`  // "member", "leaving", "left", "removed" or "stranded"
 	Members         []Member `json:"members"`
 	ForksOpen       int      `json:"forks_open"`
 	RetainedEpochs  int      `json:"retained_epochs"`
@@ -103,7 +105,8 @@ type Done struct {
 // Requests.
 type (
 	createRequest struct {
-		Name string `json:"name"`
+		Name   string `json:"name"`
+		Policy string `json:"policy,omitempty"` // "admins", also if empty, or "open"
 	}
 	sendRequest struct {
 		Text string `json:"text"`

@@ -4,6 +4,7 @@
 package plan
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
@@ -19,7 +20,9 @@ type Commit struct {
 	Added      []Who
 	Removed    []Who
 	Left       []Who // removed by their own proposal
-	Update     bool  // refreshes the author's keys and does nothing else
+	Promoted   []Who // to admin
+	Demoted    []Who
+	Update     bool // refreshes the author's keys and does nothing else
 	Supersedes []string
 	Settled    bool // final and without open work: no plan looks at it again
 }
@@ -36,28 +39,46 @@ type History struct {
 	Commits map[string]*Commit
 	Head    string
 	Members map[string]Who  // of the head, by key
+	Admins  map[string]bool // keys of the head's admins; nil in a group of equal rights
 	Silent  map[string]bool // keys of the head that never sent a frame in their present incarnation
 }
 
+// Verb is what an operation does.
+type Verb string
+
+// The verbs.
+const (
+	Add     Verb = "add"
+	Remove  Verb = "remove"
+	Promote Verb = "promote"
+	Demote  Verb = "demote"
+)
+
 // Op is an operation of a losing branch that is open on the head.
 type Op struct {
+	Verb   Verb
 	Who    Who
 	Author string // key of who did it there
 	At     string // the losing commit
 }
 
-// Plan is what the head lacks. All lists are sorted by key, then commit.
+// Plan is what the head lacks. All lists are sorted by key, verb, commit.
 type Plan struct {
 	Removes    []Op
 	Adds       []Op     // each waits for a fresh KeyPackage of its key
+	Roles      []Op     // promotions and demotions
 	Updates    []string // keys of members that must refresh their own keys again
-	Approval   []Op     // open, but their authors are not on the head: for a person to decide
+	Approval   []Op     // open, but their authors are not on the head, or have no right to them there: for a person to decide
+	Dropped    []Op     // of no effect, since the head's chain decided otherwise
+	Waiting    []Op     // promotions of joiners who are not back yet
 	Strays     []Op     // incarnations that only a losing branch has: to be told where the head is
 	Supersedes []string // tips of the losing branches
 }
 
 // Empty reports whether nothing is left to do.
-func (p *Plan) Empty() bool { return len(p.Removes)+len(p.Adds)+len(p.Updates) == 0 }
+func (p *Plan) Empty() bool {
+	return len(p.Removes)+len(p.Adds)+len(p.Roles)+len(p.Updates) == 0
+}
 
 // view adds to a history what every rule asks for.
 type view struct {
@@ -78,6 +99,12 @@ func Make(h History) *Plan {
 		for _, w := range c.Added {
 			v.add(p, c, w)
 		}
+		for _, w := range c.Promoted {
+			v.role(p, c, w, Promote)
+		}
+		for _, w := range c.Demoted {
+			v.role(p, c, w, Demote)
+		}
 		if c.Update && v.updateOpen(c) {
 			updates[c.Author] = true
 		}
@@ -87,11 +114,23 @@ func Make(h History) *Plan {
 	}
 	slices.Sort(p.Updates)
 	slices.SortFunc(p.Strays, compare)
-	p.Removes, p.Adds = unique(p.Removes), unique(p.Adds)
-	p.Approval = slices.DeleteFunc(unique(p.Approval), func(o Op) bool { return has(p.Removes, o) || has(p.Adds, o) })
+	p.Removes, p.Adds, p.Roles = unique(p.Removes), unique(p.Adds), unique(p.Roles)
+	gone := func(o Op) bool { return hasOp(p.Removes, Remove, o.Who.Key) }
+	p.Roles = slices.DeleteFunc(p.Roles, gone) // a remove wins over a concurrent promotion
+	p.Dropped = slices.DeleteFunc(unique(p.Dropped), gone)
+	p.Waiting = slices.DeleteFunc(unique(p.Waiting), func(o Op) bool { return !hasOp(p.Adds, Add, o.Who.Key) })
+	v.keepAnAdmin(p)
+	p.Approval = slices.DeleteFunc(unique(p.Approval), func(o Op) bool {
+		return hasOp(p.Removes, o.Verb, o.Who.Key) || hasOp(p.Adds, o.Verb, o.Who.Key) || hasOp(p.Roles, o.Verb, o.Who.Key) ||
+			(o.Verb == Promote || o.Verb == Demote) && gone(o)
+	})
 	p.Supersedes = v.tips()
 	return p
 }
+
+// may reports whether the key has the right, in the head's state, to remove,
+// promote and demote.
+func (v *view) may(key string) bool { return v.Admins == nil || v.Admins[key] }
 
 func newView(h History) *view {
 	v := &view{History: h, chain: map[string]bool{}}
@@ -169,8 +208,8 @@ func (v *view) remove(p *Plan, c *Commit, w Who) {
 	if now.Incarnation != w.Incarnation && (v.knows(now.AddedBy, c.ID) || v.goneOnChain(c, w)) {
 		return
 	}
-	op := Op{Who: now, Author: c.Author, At: c.ID}
-	if _, ok := v.Members[c.Author]; ok {
+	op := Op{Verb: Remove, Who: now, Author: c.Author, At: c.ID}
+	if _, ok := v.Members[c.Author]; ok && v.may(c.Author) {
 		p.Removes = append(p.Removes, op)
 	} else {
 		p.Approval = append(p.Approval, op)
@@ -231,7 +270,7 @@ func (v *view) add(p *Plan, c *Commit, w Who) {
 	if v.voided(c, w.Key) {
 		return
 	}
-	op := Op{Who: w, Author: c.Author, At: c.ID}
+	op := Op{Verb: Add, Who: w, Author: c.Author, At: c.ID}
 	p.Strays = append(p.Strays, op)
 	_, ok := v.Members[c.Author]
 	switch {
@@ -247,7 +286,7 @@ func (v *view) add(p *Plan, c *Commit, w Who) {
 // its owner left. What an ejected member did takes nobody along.
 func (v *view) voided(c *Commit, key string) bool {
 	for _, d := range v.losing {
-		gone := hasKey(d.Left, key) || hasKey(d.Removed, key) && v.answers(d.Author, nil)
+		gone := hasKey(d.Left, key) || hasKey(d.Removed, key) && v.may(d.Author) && v.answers(d.Author, nil)
 		if gone && !v.knows(c.ID, d.ID) {
 			return true
 		}
@@ -321,21 +360,18 @@ func (v *view) below(id string, set map[string]bool) bool {
 	return false
 }
 
-// unique sorts operations and keeps one for each key.
+// unique sorts operations and keeps one of each verb for each key.
 func unique(ops []Op) []Op {
 	slices.SortFunc(ops, compare)
-	return slices.CompactFunc(ops, func(a, b Op) bool { return a.Who.Key == b.Who.Key })
+	return slices.CompactFunc(ops, func(a, b Op) bool { return a.Who.Key == b.Who.Key && a.Verb == b.Verb })
 }
 
 func compare(a, b Op) int {
-	if n := strings.Compare(a.Who.Key, b.Who.Key); n != 0 {
-		return n
-	}
-	return strings.Compare(a.At, b.At)
+	return cmp.Or(strings.Compare(a.Who.Key, b.Who.Key), strings.Compare(string(a.Verb), string(b.Verb)), strings.Compare(a.At, b.At))
 }
 
-func has(ops []Op, o Op) bool {
-	return slices.ContainsFunc(ops, func(x Op) bool { return x.Who.Key == o.Who.Key })
+func hasOp(ops []Op, verb Verb, key string) bool {
+	return slices.ContainsFunc(ops, func(x Op) bool { return x.Verb == verb && x.Who.Key == key })
 }
 
 func hasKey(ws []Who, key string) bool {
