@@ -126,16 +126,13 @@ func (r *Report) checkState(s *Store, o *Options) (err error) {
 	if s.root, err = openRoot(s.dir, os.O_RDONLY, s.reach); err != nil {
 		return fmt.Errorf("%w: %w", ErrRootMismatch, err)
 	}
-	found, dirty, err := s.root.slots()
+	sl, stale, err := s.root.choose(s.state.gen)
 	if err != nil {
 		return err
 	}
-	sl, err := s.root.choose(found, s.state.gen)
-	if err != nil {
-		return err
-	}
-	if dirty[1-s.root.at] {
-		r.note("an erasure was interrupted; the next start wipes the former root key")
+	defer clear(sl.key)
+	if stale {
+		r.note("an erasure was interrupted; the next start overwrites the former root key")
 	}
 	if err := s.unseal(sl, o.Sealing); err != nil {
 		return err

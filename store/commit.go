@@ -210,6 +210,7 @@ func readHeader(txn *badger.Txn, key string) (h header, err error) {
 // the deletion of parts that a longer predecessor leaves behind.
 func (s *Store) pack(b *batch, g *generation) {
 	b.next.seq++
+	young := g.root.youngKeys()
 	for i, op := range b.ops {
 		parts := 0
 		if op.Value == nil {
@@ -221,7 +222,7 @@ func (s *Store) pack(b *batch, g *generation) {
 				h.wrap, h.keyID = wrapByID, b.next.nextKey
 				b.next.nextKey++
 				b.made = append(b.made, h.keyID)
-				k := g.root.young(h.keyID)
+				k := young(h.keyID)
 				body = sealRecord(&k, op.Key, op.Class, h.keyID, op.Value)
 				k.wipe()
 				h.length = uint64(len(body))

@@ -105,9 +105,9 @@ func TestRootMismatch(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	start := 0 // of the slot that is not wiped
-	for good[start] == 0 {
-		start += 4096
+	start := 0 // of the slot that counts: the one of the earlier generation
+	if bytes.Compare(good[4096+12:4096+20], good[12:20]) < 0 {
+		start = 4096
 	}
 	for at := start; at < start+512; at += 31 {
 		b := bytes.Clone(good)

@@ -4,7 +4,7 @@
 // # The directory
 //
 //	lock      held with flock while the store is open; the holder's process id
-//	root      two slots with the root key (file root.go), 0600
+//	root      two slots: the root key and the next one (file root.go), 0600
 //	seal-ID   what a passphrase opens to unseal the root key (file sealing.go)
 //	mark      number of the last acknowledged batch, see below
 //	reserve   space to give up when the disk runs full

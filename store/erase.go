@@ -14,12 +14,15 @@ import (
 // from their derivation into the tree, and the paths of erased keys are wrapped
 // anew. Everything else was readable by the former root key alone.
 //
-//  1. root key g+1 into the spare slot, synced    crash: Open stays in g
-//  2. one synced batch: nodes, canary, gen = g+1  crash: Open goes on in g+1
-//  3. slot g wiped, synced                        Open wipes it
+//  1. one synced batch: nodes, canary, gen = g+1  crash: Open goes on in g+1
+//  2. root key g+2 over that of g, synced         crash: Open overwrites it
 //
-// Open always passes on to a generation of its own. So no process ever writes
-// under a root key under which another one may have written.
+// The root file thus holds the next generation's key before anything is sealed
+// with it: the batch of step 1 depends on nothing that is not durable, and what
+// destroys the former key is the same write that prepares the next passage.
+//
+// Open always draws the next root key anew and passes on to it. So no process
+// ever writes under a root key under which another one may have written.
 
 // pending are the erasures that gather. Its holder is that of Store.turn, but
 // for n and since, which Store.mu guards.
@@ -45,6 +48,15 @@ func (s *Store) draw(what drawn, k *secret) {
 		return
 	}
 	rand.Read(k[:]) // never fails (crypto/rand)
+}
+
+// redraw draws the next generation's root key and writes it over what is in the
+// other slot: the former generation's, or a next one that shall not be used.
+func (s *Store) redraw() error {
+	s.draw(drawRoot, &s.next)
+	sl := s.sealer.slot(s.current.gen+1, &s.next)
+	defer clear(sl.key)
+	return s.root.overwrite(sl)
 }
 
 // keep notes a batch that was written in the present generation.
@@ -117,9 +129,19 @@ func (s *Store) Reseal(ctx context.Context, with Sealing) error {
 		}
 		old := s.sealer
 		s.sealer = e
+		if err := s.redraw(); err != nil {
+			return s.breakOn(err)
+		}
 		if err := s.erase(nil); err != nil {
+			if s.broke() != nil {
+				return err
+			}
 			s.sealer = old
-			return err
+			if again := s.redraw(); again != nil {
+				return s.breakOn(again)
+			}
+			e.key.wipe()
+			return errors.Join(err, dropSealers(s.dir, old))
 		}
 		old.key.wipe()
 		return dropSealers(s.dir, e)
@@ -158,8 +180,7 @@ func (s *Store) eraseRest() error {
 // erase carries out all erasures, together with the batch b if that is not nil.
 // ErrDiskFull changes nothing.
 func (s *Store) erase(b *batch) error {
-	next := &generation{gen: s.current.gen + 1, young: s.state.nextKey}
-	s.draw(drawRoot, &next.root)
+	next := &generation{gen: s.current.gen + 1, young: s.state.nextKey, root: s.next}
 	if b == nil {
 		b = &batch{deletesOnly: true}
 	}
@@ -176,6 +197,12 @@ func (s *Store) erase(b *batch) error {
 		entry{key: keyState, value: b.next.marshal()})
 	cost, fits := s.fits(b.entries)
 	if err := s.space.forBatch(cost, b.deletesOnly); err != nil {
+		// The key has sealed nodes, if only in memory; it seals no others.
+		w.discard()
+		next.root.wipe()
+		if again := s.redraw(); again != nil {
+			return s.breakOn(again)
+		}
 		return err
 	}
 	if err := s.passOn(b, fits, next, w); err != nil {
@@ -186,25 +213,20 @@ func (s *Store) erase(b *batch) error {
 
 // passOn is the order of writes; see the top of this file.
 func (s *Store) passOn(b *batch, fits bool, next *generation, w *rewriter) error {
-	sl := s.sealer.slot(next.gen, &next.root)
-	err := s.root.prepare(sl)
-	clear(sl.key)
-	if err != nil {
-		return err
-	}
 	s.tree.Lock()
-	s.resident += len(w.entries) - len(w.dead)
+	s.resident += len(w.made) - len(w.dead)
 	s.tree.Unlock()
 	former := s.current
 	former.dead = append(w.dead, s.shed(next.top)...)
 	if err := s.carryOut(b.entries, fits, func() { s.succeed(next) }); err != nil {
 		return err
 	}
-	if err := s.root.turn(); err != nil {
+	s.root.at = 1 - s.root.at
+	if err := s.redraw(); err != nil {
 		return err
 	}
 	s.pending.drops = nil
-	clear(s.pending.young)
+	s.pending.young = make(map[uint64]struct{}, len(b.made)) // clearing one that was large stays slow
 	for _, id := range b.made {
 		s.pending.young[id] = struct{}{}
 	}
@@ -235,9 +257,10 @@ func (s *Store) rewrap(b *batch, next *generation) (*rewriter, error) {
 	for _, id := range s.pending.drops {
 		changes = append(changes, change{id: id})
 	}
+	young := s.current.root.youngKeys()
 	for id := range s.pending.young {
 		if !gone[id] {
-			changes = append(changes, change{id: id, add: true, key: s.current.root.young(id)})
+			changes = append(changes, change{id: id, add: true, key: young(id)})
 		}
 	}
 	slices.SortFunc(changes, func(a, b change) int {

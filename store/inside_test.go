@@ -95,7 +95,7 @@ func TestNewer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at, _ := onlySlot(t, b)
+	at, _ := bothSlots(t, b)
 	sl := b[at*slotStride:]
 	binary.BigEndian.PutUint16(sl[8:], rootVersion+1)
 	sum := sha256.Sum256(sl[:slotBody])
@@ -108,9 +108,8 @@ func TestNewer(t *testing.T) {
 	}
 }
 
-// TestSlots puts the next generation, or a torn slot, beside the present one, as
-// an interrupted erasure does, in either slot: the present one counts, the
-// other is wiped.
+// TestSlots puts what an interrupted erasure leaves beside the present slot, in
+// either place: the present one counts, the other is drawn anew.
 func TestSlots(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "home")
 	s := openInside(t, dir)
@@ -120,21 +119,24 @@ func TestSlots(t *testing.T) {
 	}
 	s.Close()
 	path := filepath.Join(dir, rootFile)
-	for round := range 4 {
+	for round := range 8 {
 		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		at, present := onlySlot(t, b)
-		beside := slot{gen: present.gen + 1, key: make([]byte, len(secret{}))}.marshal()
-		if round >= 2 {
-			beside = bytes.Repeat([]byte{0xa5}, slotSize/2)
-		}
+		at, present := bothSlots(t, b)
+		planted := secret{byte(round), 0xd1, 0x5c}
+		beside := [][]byte{
+			(&sealer{}).slot(present.gen+1, &planted).marshal(),
+			(&sealer{}).slot(present.gen-1, &planted).marshal(),
+			bytes.Repeat([]byte{0xa5}, slotSize/2),
+			make([]byte, slotSize), // what a version before left
+		}[round/2]
+		clear(b)
 		if round%2 == 1 { // to the other place
-			clear(b)
-			copy(b[(1-at)*slotStride:], present.marshal())
 			at = 1 - at
 		}
+		copy(b[at*slotStride:], present.marshal())
 		copy(b[(1-at)*slotStride:], beside)
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
@@ -146,33 +148,31 @@ func TestSlots(t *testing.T) {
 		if b, err = os.ReadFile(path); err != nil {
 			t.Fatal(err)
 		}
-		if _, now := onlySlot(t, b); now.gen != present.gen+1 {
-			t.Fatalf("generation %d after %d", now.gen, present.gen)
+		if _, now := bothSlots(t, b); now.gen != present.gen+1 || bytes.Contains(b, planted[:]) || s.current.root == planted {
+			t.Fatalf("generation %d after %d, or with the key that was found", now.gen, present.gen)
 		}
 		s.Close()
 	}
 }
 
-// onlySlot wants one slot, and nothing at all in the place of the other.
-func onlySlot(t *testing.T, b []byte) (at int, s slot) {
+// bothSlots wants the slots of two successive generations and nothing else, and
+// returns the earlier one, which counts.
+func bothSlots(t *testing.T, b []byte) (at int, s slot) {
 	t.Helper()
-	at = -1
+	var found [slotCount]slot
 	for i := range slotCount {
-		piece := b[i*slotStride : i*slotStride+slotSize]
-		found, err := parseSlot(piece)
-		if err == nil {
-			if at >= 0 {
-				t.Fatal("two slots stand")
-			}
-			at, s = i, found
-		} else if !bytes.Equal(piece, make([]byte, slotSize)) {
-			t.Fatalf("slot %d is neither valid nor wiped", i)
+		var err error
+		if found[i], err = parseSlot(b[i*slotStride : i*slotStride+slotSize]); err != nil {
+			t.Fatalf("slot %d: %v", i, err)
 		}
 	}
-	if at < 0 {
-		t.Fatal("no slot stands")
+	if found[1].gen < found[0].gen {
+		at = 1
 	}
-	return at, s
+	if found[1-at].gen != found[at].gen+1 || bytes.Equal(found[0].key, found[1].key) {
+		t.Fatalf("the slots are of the generations %d and %d", found[0].gen, found[1].gen)
+	}
+	return at, found[at]
 }
 
 // TestKeyIDs: no two records of a store have one key, also across reopening and

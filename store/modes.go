@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -77,8 +78,9 @@ func syncDir(dir string) error {
 // nor syncs the directory that names a new log, so that a batch in one could
 // vanish with the power although its bytes were synced.
 type newFiles struct {
-	dir  string
-	seen time.Time
+	dir   string
+	seen  time.Time // when the directory changed last; zero if that may not have been the last time
+	names []string  // what is in it and was taken care of
 }
 
 // settle is called after a batch is synced and before it is acknowledged.
@@ -91,11 +93,18 @@ func (n *newFiles) settle() error {
 	if changed.Equal(n.seen) {
 		return nil
 	}
-	if err := tighten(n.dir); err != nil {
+	names, err := fileNames(n.dir)
+	if err != nil {
 		return err
 	}
-	if err := syncDir(n.dir); err != nil {
-		return err
+	if !slices.Equal(names, n.names) {
+		if err := tighten(n.dir); err != nil {
+			return err
+		}
+		if err := syncDir(n.dir); err != nil {
+			return err
+		}
+		n.names = names
 	}
 	// Time stamps have a grain of some milliseconds. A change right now could be
 	// followed by another one with the same stamp, so it is looked at again.
@@ -104,4 +113,17 @@ func (n *newFiles) settle() error {
 		n.seen = changed
 	}
 	return nil
+}
+
+func fileNames(dir string) ([]string, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	names, err := f.Readdirnames(-1)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("store: reading %s: %w", dir, err)
+	}
+	slices.Sort(names)
+	return names, nil
 }

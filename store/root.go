@@ -13,7 +13,9 @@ import (
 )
 
 // The root file holds two slots on pages of their own, so that a torn write of
-// one leaves the other alone; the one whose generation equals badger's counts.
+// one leaves the other alone. The one whose generation equals badger's counts;
+// the other holds the key of the next generation, with which nothing is sealed
+// yet. In that place was the former generation's key.
 //
 //	struct {
 //	  opaque magic[8];      // "dmlsroot"
@@ -23,7 +25,7 @@ import (
 //	  opaque key<0..458>;   // uint16 length; 32 bytes when not sealed, else 80
 //	  opaque zero[...];
 //	  opaque checksum[32];  // SHA-256 of the 480 bytes before it
-//	} Slot;                 // 512 bytes, at offsets 0 and 4096; all zero: wiped
+//	} Slot;                 // 512 bytes, at offsets 0 and 4096; all zero: empty
 const (
 	rootFile    = "root"
 	rootMagic   = "dmlsroot"
@@ -54,7 +56,7 @@ func (s slot) marshal() []byte {
 	return append(b, sum[:]...)
 }
 
-// errNoSlot marks a slot that is wiped, torn or damaged.
+// errNoSlot marks a slot that is empty, torn or damaged.
 var errNoSlot = errors.New("no slot")
 
 func parseSlot(b []byte) (slot, error) {
@@ -86,7 +88,7 @@ func parseSlot(b []byte) (slot, error) {
 type root struct {
 	f    *os.File
 	path string
-	at   int // the slot that counts
+	at   int // the slot that counts; the other is of the next generation
 	hook func(point string) error
 }
 
@@ -101,7 +103,7 @@ func openRoot(dir string, flags int, hook func(point string) error) (*root, erro
 	return &root{f: f, path: path, hook: hook}, nil
 }
 
-// createRoot makes a file with two wiped slots. It replaces a file, so the
+// createRoot makes a file with two empty slots. It replaces a file, so the
 // caller must know that no record depends on the old one.
 func createRoot(dir string, hook func(point string) error) (*root, error) {
 	path := filepath.Join(dir, rootFile)
@@ -125,69 +127,53 @@ func createRoot(dir string, hook func(point string) error) (*root, error) {
 	return r, nil
 }
 
-// slots returns the slots that stand, by position, and which of the others hold
-// anything at all.
-func (r *root) slots() (found map[int]slot, dirty map[int]bool, err error) {
+// choose takes the slot of generation gen. stale reports whether the other one
+// holds anything but a key of the generation after it: what an interrupted
+// erasure has left.
+func (r *root) choose(gen uint64) (counts slot, stale bool, err error) {
 	b := make([]byte, slotCount*slotStride)
 	defer clear(b)
 	n, err := r.f.ReadAt(b, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, nil, fmt.Errorf("store: reading the root file: %w", err)
+		return slot{}, false, fmt.Errorf("store: reading the root file: %w", err)
 	}
-	found, dirty = make(map[int]slot), make(map[int]bool)
+	stands := false
 	for i := range slotCount {
 		at := b[min(i*slotStride, n):min(i*slotStride+slotSize, n)]
 		s, err := parseSlot(at)
 		switch {
 		case errors.Is(err, ErrNewerFormat):
-			return nil, nil, err
-		case err == nil:
-			found[i] = s
+			return slot{}, false, err
+		case err == nil && s.gen == gen:
+			r.at, counts, stands = i, s, true
+			continue
+		case err != nil:
+			stale = stale || !bytes.Equal(at, make([]byte, len(at)))
+		default:
+			stale = stale || s.gen != gen+1
 		}
-		dirty[i] = !bytes.Equal(at, make([]byte, len(at)))
+		clear(s.key)
 	}
-	return found, dirty, nil
+	if !stands {
+		return slot{}, false, fmt.Errorf("%w: no slot of %s has generation %d; "+
+			"put back the root file that was there when dmls last ran", ErrRootMismatch, r.path, gen)
+	}
+	return counts, stale, nil
 }
 
-// choose takes the slot of generation gen.
-func (r *root) choose(found map[int]slot, gen uint64) (slot, error) {
-	for i := range slotCount {
-		if s, ok := found[i]; ok && s.gen == gen {
-			r.at = i
-			return s, nil
-		}
-	}
-	return slot{}, fmt.Errorf("%w: no slot of %s has generation %d; "+
-		"put back the root file that was there when dmls last ran", ErrRootMismatch, r.path, gen)
-}
-
-// prepare writes the next generation into the spare slot.
-func (r *root) prepare(s slot) error {
+// overwrite puts s in the place of the slot that does not count. When it
+// returns nil, what was there is gone.
+func (r *root) overwrite(s slot) error {
 	m := s.marshal()
 	defer clear(m)
-	if err := r.write("root", m, 1-r.at); err != nil {
+	if err := r.write(m, 1-r.at); err != nil {
 		return fmt.Errorf("store: writing a slot of the root file: %w", err)
 	}
 	return nil
 }
 
-// turn makes the spare slot the one that counts and wipes the other. When it
-// returns nil, the former root key is gone.
-func (r *root) turn() error {
-	r.at = 1 - r.at
-	return r.wipeSpare()
-}
-
-// wipeSpare overwrites in place the slot that does not count.
-func (r *root) wipeSpare() error {
-	if err := r.write("wipe", make([]byte, slotSize), 1-r.at); err != nil {
-		return fmt.Errorf("store: wiping a slot of the root file: %w", err)
-	}
-	return nil
-}
-
-func (r *root) write(point string, b []byte, i int) error {
-	if err := r.hook(point); err != nil {
+func (r *root) write(b []byte, i int) error {
+	if err := r.hook("root"); err != nil {
 		return err
 	}
 	if _, err := r.f.WriteAt(b, int64(i)*slotStride); err != nil {
@@ -196,7 +182,7 @@ func (r *root) write(point string, b []byte, i int) error {
 	if err := r.f.Sync(); err != nil {
 		return err
 	}
-	return r.hook(point + " done")
+	return r.hook("root done")
 }
 
 func (r *root) close() error { return r.f.Close() }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -26,7 +27,23 @@ func (k *secret) derive(label string, id uint64) secret {
 }
 
 // young is the key of a record that was written in this root key's generation.
-func (k *secret) young(id uint64) secret { return k.derive("dmls store record ", id) }
+func (k *secret) young(id uint64) secret { return k.derive(youngLabel, id) }
+
+const youngLabel = "dmls store record "
+
+// youngKeys is young for many ids. HKDF-Expand of one block is one HMAC, whose
+// keyed state serves them all.
+func (k *secret) youngKeys() func(id uint64) secret {
+	mac := hmac.New(sha256.New, k[:])
+	var sum [sha256.Size]byte
+	return func(id uint64) secret {
+		mac.Reset()
+		b := binary.BigEndian.AppendUint64([]byte(youngLabel), id)
+		mac.Write(append(b, 1)) // never fails (hash.Hash)
+		defer clear(sum[:])
+		return secret(mac.Sum(sum[:0]))
+	}
+}
 
 // topKey is the key of the tree's top node.
 func (k *secret) topKey() secret { return k.derive("dmls store top ", 0) }

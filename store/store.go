@@ -39,6 +39,7 @@ type Store struct {
 	state   state // of the last batch
 	pending pending
 	places  map[string]place // of some records; what is not there is looked up
+	next    secret           // root key of the next generation, in the root file already
 	sealer  *sealer
 	timer   *time.Timer
 
@@ -212,27 +213,22 @@ func (s *Store) reach(point string) error {
 	return s.hook(point)
 }
 
-// unlock finds the root key of the state's generation and the top of its tree.
-// What an interrupted erasure left in the other slot is wiped.
+// unlock finds the root key of the state's generation and the top of its tree,
+// and draws the next one anew: with the one that it finds in the other slot an
+// interrupted batch may have sealed something.
 func (s *Store) unlock(with Sealing) error {
 	if s.root == nil {
 		return fmt.Errorf("%w: %s is missing; put it back", ErrRootMismatch, filepath.Join(s.dir, rootFile))
 	}
-	found, dirty, err := s.root.slots()
+	sl, _, err := s.root.choose(s.state.gen)
 	if err != nil {
 		return err
 	}
-	sl, err := s.root.choose(found, s.state.gen)
-	if err != nil {
-		return err
-	}
+	defer clear(sl.key)
 	if err := s.unseal(sl, with); err != nil {
 		return err
 	}
-	if dirty[1-s.root.at] {
-		return s.root.wipeSpare()
-	}
-	return nil
+	return s.redraw()
 }
 
 func (s *Store) unseal(sl slot, with Sealing) error {
@@ -244,7 +240,6 @@ func (s *Store) unseal(sl slot, with Sealing) error {
 	if g.root, err = e.open(sl); err != nil {
 		return err
 	}
-	clear(sl.key)
 	s.sealer = e
 	txn := s.db.NewTransaction(false)
 	defer txn.Discard()
@@ -322,6 +317,9 @@ func (s *Store) found(o *Options) error {
 	}
 	s.sealer = e
 	s.state.nextKey = 1
+	if err := s.redraw(); err != nil {
+		return err
+	}
 	return s.erase(nil)
 }
 
@@ -391,6 +389,7 @@ func (s *Store) forget() {
 		wipe(s.current.top)
 	}
 	s.current.root.wipe()
+	s.next.wipe()
 	s.sealer.key.wipe()
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -75,7 +76,19 @@ type rewriter struct {
 	s       *Store
 	txn     *badger.Txn
 	entries []entry
-	dead    []*node
+	made    []*node
+	dead    []*node // the versions that they replace
+	fetched []*node // read from badger on the way
+}
+
+// discard undoes what a tree that is not to be has done in memory.
+func (w *rewriter) discard() {
+	for _, n := range slices.Concat(w.made, w.fetched) {
+		n.wipe()
+	}
+	w.s.tree.Lock()
+	w.s.resident -= len(w.fetched)
+	w.s.tree.Unlock()
 }
 
 // rewrite returns the new version of a node, nil if nothing is left below it.
@@ -133,12 +146,15 @@ func (w *rewriter) below(n *node, slot int, changes []change) error {
 	var kid *node
 	if had {
 		w.s.tree.Lock()
+		fresh := n.kids[slot] == nil
 		k, err := w.s.child(w.txn, n, slot)
 		w.s.tree.Unlock()
 		if err != nil {
 			return err
 		}
-		kid = k
+		if kid = k; fresh {
+			w.fetched = append(w.fetched, k)
+		}
 	}
 	kid, err := w.rewrite(n.level-1, n.index<<fanBits|uint64(slot), kid, changes)
 	if err != nil {
@@ -157,6 +173,7 @@ func (w *rewriter) below(n *node, slot int, changes []change) error {
 
 func (w *rewriter) store(n *node, k *secret) {
 	w.entries = append(w.entries, entry{key: nodeKey(n.level, n.index), value: n.seal(k)})
+	w.made = append(w.made, n)
 }
 
 // succeed makes the tree of next from that of g. changes are sorted by id.
