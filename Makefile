@@ -4,7 +4,7 @@ GO ?= go
 T  ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race vet lint kill sim fuzz policy vectors
+.PHONY: help build demo test race vet lint kill sim fuzz policy vectors interop
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,3 +47,6 @@ policy: ## who may import whom, and the purity of the engine
 
 vectors: ## the official test vectors (MLS_VECTORS=DIR) and our own
 	$(GO) test -count=1 -v -run 'Vector|Golden' ./pprf ./frame ./mls/...
+
+interop: ## our clients against each other over the working group's gRPC interface
+	cd interop && $(GO) test -count=1 -v -run '^Test' . | grep -v '^ *---\|^=== '

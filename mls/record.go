@@ -53,6 +53,15 @@ type change struct {
 	done    bool
 }
 
+// ProposalRef is the reference by which a commit names the proposal that the
+// frame carries; nil for other frames.
+func (d Delta) ProposalRef() []byte {
+	if d.c == nil || d.c.add == nil {
+		return nil
+	}
+	return bytes.Clone(d.c.add.Ref)
+}
+
 // stage binds a change to the epoch's present state.
 func (e *Epoch) delta(c change) Delta {
 	c.epoch, c.version = e, e.version
