@@ -57,7 +57,9 @@ func (s *step) notices() error {
 		}
 		s.due.told[key] = min(s.due.told[key]+1, 5)
 		s.due.notice[key] = s.env.Now.Add(s.cfg.NoticeEvery << (s.due.told[key] - 1))
-		if o := s.offers[a.Who.Key]; o != nil && s.bound(o) {
+		// An offer is an answer only while it can still be taken: one that a rival
+		// used has its key on the head already.
+		if o := s.offers[a.Who.Key]; o != nil && s.bound(o) && s.epochs[s.head].leaves.find(a.Who.Key) == "" {
 			continue
 		}
 		n := notice{Joiner: dag.Member(a.Who.Incarnation), Head: cidOf(s.head), Signer: s.id.ID()}
