@@ -17,8 +17,13 @@ const maxLifetime = 90 * 24 * time.Hour
 // authorize is the one function that judges a commit, live, late or merging,
 // received or about to be sent: rights are those in the parent's state, and
 // each proposal is judged by its own sender (design, sections 5.3 b and c).
+// Replacing a leaf by its owner's consent is an Add by right (decision 0046).
 func authorize(e *epoch, proposals []mls.CommittedProposal) error {
 	f, err := effectOf(e, proposals)
+	if err != nil {
+		return err
+	}
+	replaced, err := replacedLeaves(e, proposals)
 	if err != nil {
 		return err
 	}
@@ -30,7 +35,7 @@ func authorize(e *epoch, proposals []mls.CommittedProposal) error {
 				return err
 			}
 		case *mls.Remove:
-			if p.Sender != v.Removed {
+			if p.Sender != v.Removed && !replaced[v.Removed] {
 				removals[p.Sender]++
 			}
 		case *mls.GroupContextExtensions:

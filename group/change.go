@@ -31,10 +31,12 @@ func (s *step) change(in Change) error {
 	}
 	packages := make([]*mls.KeyPackage, len(in.Add))
 	for i, b := range in.Add {
-		if packages[i], err = addable(s.env, e, b); err != nil {
+		kp, proposals, err := addable(s.env, e, b)
+		if err != nil {
 			return err
 		}
-		r.Proposals = append(r.Proposals, &mls.Add{KeyPackage: *packages[i]})
+		packages[i] = kp
+		r.Proposals = append(r.Proposals, proposals...)
 	}
 	if r, err = roles(e, r, in); err != nil {
 		return err
@@ -80,26 +82,35 @@ func removable(e *epoch, leaf uint32) error {
 	return nil
 }
 
-// addable checks a KeyPackage as its adder must: the present time is checked
-// here and by the joiner, never by those who receive the commit.
-func addable(env Env, e *epoch, b []byte) (*mls.KeyPackage, error) {
+// addable checks a KeyPackage as its adder must and returns the proposals that
+// add it, with the Remove of what it replaces: the present time is checked here
+// and by the joiner, never by those who receive the commit.
+func addable(env Env, e *epoch, b []byte) (*mls.KeyPackage, []mls.Proposal, error) {
 	kp, err := mls.ParseKeyPackage(b)
 	if err != nil {
-		return nil, fmt.Errorf("group: KeyPackage: %w", err)
+		return nil, nil, fmt.Errorf("group: KeyPackage: %w", err)
 	}
 	if err := kp.Verify(env.Now); err != nil {
-		return nil, fmt.Errorf("group: KeyPackage: %w", err)
+		return nil, nil, fmt.Errorf("group: KeyPackage: %w", err)
 	}
 	if err := checkLifetime(kp.LeafNode.Lifetime); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := selfCertified(&kp.LeafNode); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if e.leaves.find(string(kp.LeafNode.SignatureKey)) != "" {
-		return nil, ErrAlready
+	old, err := replaceable(e, kp)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case old != "" && old == e.leaves.get(uint32(e.mls.Self())):
+		return nil, nil, ErrSelfRemove
+	case old != "":
+		return kp, []mls.Proposal{&mls.Remove{Removed: mls.LeafIndex(leafOf(old))}, &mls.Add{KeyPackage: *kp}}, nil
+	case e.leaves.find(string(kp.LeafNode.SignatureKey)) != "":
+		return nil, nil, ErrAlready
 	}
-	return kp, nil
+	return kp, []mls.Proposal{&mls.Add{KeyPackage: *kp}}, nil
 }
 
 // welcome builds the Welcomes of an own commit. The GroupInfo names the

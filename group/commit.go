@@ -244,7 +244,12 @@ func (g *Group) actions(c *commit) []string {
 	var out []string
 	list := func(verb string, ms []dag.Member) {
 		for _, m := range ms {
-			out = append(out, verb+" "+g.nameOf(keyOf(m)))
+			switch again := c.replaced(keyOf(m)); {
+			case again == "":
+				out = append(out, verb+" "+g.nameOf(keyOf(m)))
+			case again == m:
+				out = append(out, "re-add "+g.nameOf(keyOf(m)))
+			}
 		}
 	}
 	list("remove", c.Removed)

@@ -79,3 +79,30 @@ func (g *Group) CommitRaw(t testing.TB, env Env, r mls.CommitRequest) []byte {
 	}
 	return g.gossip.Seal(f.Marshal()).Data
 }
+
+// ReplacingOptions asks for a KeyPackage that replaces what a commit added.
+func ReplacingOptions(env Env, id Identity, added cid.Cid) mls.KeyPackageOptions {
+	o := keyPackageOptions(env, id)
+	o.Extensions = []mls.Extension{{Type: extReplaces, Data: marshalReplaces(idOf(added))}}
+	return o
+}
+
+// ForgeAdd commits an Add that no honest device would make.
+func (g *Group) ForgeAdd(env Env, kp *mls.KeyPackage) (Output, error) {
+	s := &step{Group: g, env: env}
+	_, err := s.commitOnHead(mls.CommitRequest{Proposals: []mls.Proposal{&mls.Add{KeyPackage: *kp}}}, nil)
+	return s.done(), err
+}
+
+// OfferedKeyPackage is the latest that this stranded device offered.
+func (g *Group) OfferedKeyPackage() []byte {
+	if len(g.rejoins) == 0 {
+		return nil
+	}
+	return g.rejoins[len(g.rejoins)-1].offer.KeyPackage
+}
+
+// WelcomeSignal hands a Welcome to a stranded device.
+func (g *Group) WelcomeSignal(w Welcome) []byte {
+	return g.gossip.SealSignal(marshalWelcome(w.KeyPackageRef, w.Bundle))
+}

@@ -18,6 +18,8 @@ const (
 	extGroup mls.ExtensionType = 0xF0D1 // GroupContext: version, policy, name, admins
 	extName  mls.ExtensionType = 0xF0D2 // LeafNode: the member's name, UTF-8
 	extBase  mls.ExtensionType = 0xF0D3 // GroupInfo: the joiner's base
+
+	extReplaces mls.ExtensionType = 0xF0D4 // KeyPackage: the incarnation that it replaces
 )
 
 const groupVersion = 1

@@ -16,7 +16,9 @@ func (s *step) follow() error {
 	if err := s.moveHead(); err != nil {
 		return err
 	}
-	s.watchRemoval()
+	if err := s.watchRemoval(); err != nil {
+		return err
+	}
 	if err := s.retain(); err != nil {
 		return err
 	}
@@ -137,9 +139,9 @@ func short(id dag.ID) string {
 // so our count of votes misses exactly its supporters. But whichever branch
 // wins, the removal is redone while its author is a member; so it holds as
 // soon as it is seen, unless its author was removed in turn.
-func (s *step) watchRemoval() {
+func (s *step) watchRemoval() error {
 	if s.epochs[s.head] == nil {
-		return // wiped: it stays what it is
+		return nil // wiped: it stays what it is
 	}
 	var by *commit
 	for _, c := range s.exits {
@@ -154,6 +156,8 @@ func (s *step) watchRemoval() {
 	switch {
 	case by == nil:
 		s.stay()
+	case by.replaced(keyOf(s.self)) != "":
+		return s.outOf(by)
 	case len(by.Left) > 0 && slices.Contains(by.Left, s.self):
 		s.leftBy(by)
 	case s.state == member || s.state == leaving:
@@ -162,6 +166,18 @@ func (s *step) watchRemoval() {
 		s.emit(Event{Kind: KindRemoved, CID: text(by.ID), Epoch: by.Number, From: hexKey(keyOf(by.Author)),
 			Name: s.names[keyOf(by.Author)], Why: "removed by " + s.nameOf(keyOf(by.Author))})
 	}
+	return nil
+}
+
+// outOf: a commit put another incarnation of this device in the place of the
+// present one, by an offer of ours. Its Welcome is on the way; if it gets lost,
+// a new offer replaces that incarnation in turn.
+func (s *step) outOf(by *commit) error {
+	if s.state != member {
+		return nil
+	}
+	s.strand(cidOf(by.ID), keyOf(by.Author), "an earlier offer of this device was taken up in its place; it waits for the Welcome")
+	return s.makeOffer(cidOf(by.ID), by.ID)
 }
 
 // stay takes back a removal that turns out not to hold.

@@ -102,6 +102,7 @@ type Group struct {
 	offers   map[string]*offer // of stranded joiners, by key
 	rejoins  []*rejoin         // our own while stranded, the oldest first
 	entered  bool              // one of them brought us here; they are kept until the base is sure to stay
+	former   *former           // who we were before, for as long
 	answered map[string]answer // Welcomes that answered offers, by KeyPackage reference
 	notified map[string]bool   // members that told us so, by key
 	noticed  uint64            // frames settled when they did

@@ -20,7 +20,7 @@ const clockSlack = time.Hour
 func capabilities() mls.Capabilities {
 	return mls.Capabilities{
 		Versions: []uint16{1}, CipherSuites: []mls.CipherSuite{suite},
-		Extensions: []mls.ExtensionType{extGroup, extName}, Credentials: []mls.CredentialType{mls.CredentialBasic},
+		Extensions: []mls.ExtensionType{extGroup, extName, extReplaces}, Credentials: []mls.CredentialType{mls.CredentialBasic},
 	}
 }
 

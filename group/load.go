@@ -86,6 +86,10 @@ func (l *loader) read(key string, value []byte) error {
 		return l.readOffer(value)
 	case "entered":
 		l.entered = true
+	case "former":
+		var err error
+		l.former, err = parseFormer(value)
+		return err
 	case "rejoin":
 		r, err := parseRejoin(value)
 		if err != nil {
@@ -137,6 +141,9 @@ func (l *loader) readOffer(value []byte) error {
 		return fmt.Errorf("%w: offer: %w", ErrRecords, err)
 	}
 	o.ref = kp.Ref()
+	if o.replaces, err = replaces(kp); err != nil {
+		return fmt.Errorf("%w: offer: %w", ErrRecords, err)
+	}
 	l.offers[keyOf(o.Joiner)] = o
 	return nil
 }
@@ -365,6 +372,11 @@ func (g *Group) oldLeaves(e *epoch) leafTable {
 	var t leafTable
 	for leaf, node := range e.mls.Tree().Leaves() {
 		t = t.set(uint32(leaf), incarnation(uint32(leaf), node.SignatureKey, cidOf(e.id)))
+	}
+	for _, r := range g.base {
+		if m := t.get(leafOf(r.Member)); m != "" && keyOf(m) == keyOf(r.Member) {
+			t = t.set(leafOf(m), r.Member)
+		}
 	}
 	for _, c := range sorted(g.frames) {
 		m := g.frames[c]

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/dmlsd/dmls/dag"
@@ -83,9 +84,16 @@ func (s *step) commonWork(p *plan.Plan, e *epoch, gone map[uint32]bool) *job {
 		}
 	}
 	for _, a := range p.Adds {
-		if o := s.offers[a.Who.Key]; o != nil && s.readdable(a, o) {
+		if o := s.offers[a.Who.Key]; o != nil && o.replaces == "" && s.readdable(a, o) {
 			j.adds = append(j.adds, o)
 			w.bytes([]byte(a.Who.Key))
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(s.offers)) {
+		o, old := s.offers[key], e.leaves.find(key)
+		if old != "" && !gone[leafOf(old)] && old != s.self && s.takesPlace(o, old) {
+			j.adds, gone[leafOf(old)] = append(j.adds, o), true
+			w.bytes(o.ref)
 		}
 	}
 	if len(j.leaves)+len(j.adds) == 0 {
@@ -161,12 +169,12 @@ func (s *step) merge(e *epoch, j *job) error {
 	var added []*offer
 	var packages []*mls.KeyPackage
 	for _, o := range j.adds {
-		kp, err := addable(s.env, e, o.KeyPackage)
+		kp, proposals, err := addable(s.env, e, o.KeyPackage)
 		if err != nil {
 			s.dropOffer(o) // expired meanwhile: the joiner will offer again
 			continue
 		}
-		r.Proposals = append(r.Proposals, &mls.Add{KeyPackage: *kp})
+		r.Proposals = append(r.Proposals, proposals...)
 		added, packages = append(added, o), append(packages, kp)
 	}
 	if len(j.promote)+len(j.demote) > 0 {

@@ -27,7 +27,7 @@ import (
 //	offer/<key>      offers of stranded joiners, answer/<ref>: the Welcomes that
 //	                 answered them                                    (Secret)
 //	rejoin/<ref>     our own offers while stranded                    (Secret)
-//	entered          one of them brought us here
+//	entered, former  one of them brought us here; who we were before
 func Prefix(gid string) string { return "g/" + gid + "/" }
 
 // BlockKey names the record of a sealed block.

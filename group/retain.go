@@ -168,7 +168,7 @@ func (s *step) moveBase() {
 func (s *step) settleCommits() {
 	p := s.makePlan()
 	openAt := map[string]bool{}
-	for _, o := range slices.Concat(p.Removes, p.Adds, p.Roles, p.Waiting, p.Approval) {
+	for _, o := range slices.Concat(p.Removes, p.Adds, p.Roles, p.Waiting, p.Approval, p.Strays) {
 		openAt[o.At] = true
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.unsettled)) {
@@ -217,7 +217,8 @@ func (s *step) dropOffers() {
 		s.dropRejoin(j)
 	}
 	if s.entered {
-		s.entered = false
+		s.entered, s.former = false, nil
 		s.del(s.key("entered"), Public)
+		s.del(s.key("former"), Public)
 	}
 }

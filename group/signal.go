@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/ipfs/go-cid"
 
@@ -22,10 +23,15 @@ const (
 
 // notice names the head to a member that was added on a losing branch.
 //
-//	struct { opaque joiner<V>; opaque head<V>; opaque signer<V>; opaque signature<V>; } Notice
+// Present names the commit that added the incarnation which holds the joiner's
+// key on that head; it is empty if none does.
+//
+//	struct { opaque joiner<V>; opaque head<V>; opaque present<V>; opaque signer<V>;
+//	         opaque signature<V>; } Notice
 type notice struct {
 	Joiner    dag.Member
 	Head      cid.Cid
+	Present   dag.ID
 	Signer    []byte // signature key
 	Signature []byte
 }
@@ -40,8 +46,10 @@ type offer struct {
 	KeyPackage []byte
 	Signature  []byte
 
-	from string // the transport's name of who brought it
-	ref  []byte
+	from     string // the transport's name of who brought it
+	ref      []byte
+	replaces dag.ID    // what its KeyPackage replaces; "" for an ordinary one
+	heard    time.Time // since when it is known; in memory only
 }
 
 const (
@@ -54,6 +62,7 @@ func (n notice) content(gid []byte) []byte {
 	w.bytes(gid)
 	w.bytes([]byte(n.Joiner))
 	w.bytes(n.Head.Bytes())
+	w.bytes([]byte(n.Present))
 	w.bytes(n.Signer)
 	return w.b
 }
@@ -80,6 +89,7 @@ func (n notice) marshal() []byte {
 	w.u8(uint8(signalNotice))
 	w.bytes([]byte(n.Joiner))
 	w.bytes(n.Head.Bytes())
+	w.bytes([]byte(n.Present))
 	w.bytes(n.Signer)
 	w.bytes(n.Signature)
 	return w.b
@@ -118,9 +128,12 @@ func readJoiner(r *cursor) (dag.Member, cid.Cid, error) {
 
 func parseNotice(r *cursor) (notice, error) {
 	m, head, err := readJoiner(r)
-	n := notice{Joiner: m, Head: head, Signer: r.bytes(), Signature: r.bytes()}
+	n := notice{Joiner: m, Head: head, Present: dag.ID(r.bytes()), Signer: r.bytes(), Signature: r.bytes()}
 	if err == nil {
 		err = r.done()
+	}
+	if err == nil && n.Present != "" {
+		_, err = cid.Cast([]byte(n.Present))
 	}
 	return n, err
 }
@@ -155,7 +168,7 @@ func (s *step) hear(in Hear) error {
 	case signalWelcome:
 		ref, b := r.bytes(), r.bytes()
 		if r.done() == nil {
-			s.hearWelcome(ref, b)
+			return s.hearWelcome(ref, b)
 		}
 	}
 	return nil

@@ -9,184 +9,26 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"github.com/dmlsd/dmls/dag"
-	"github.com/dmlsd/dmls/group/internal/plan"
+	"github.com/dmlsd/dmls/frame"
 	"github.com/dmlsd/dmls/mls"
 )
-
-// The members' side.
-
-// planNotices keeps one timer for every incarnation that only a losing branch
-// has: the inviter speaks at once, the others when no offer has come after a while.
-func (s *step) planNotices() {
-	open := map[string]bool{}
-	for _, a := range s.plans().Strays {
-		key := a.Who.Incarnation
-		open[key] = true
-		if _, ok := s.due.since[key]; !ok {
-			s.due.since[key] = s.env.Now
-		}
-		if _, ok := s.due.notice[key]; ok {
-			continue
-		}
-		wait := 2 * s.cfg.NoticeEvery
-		switch {
-		case s.epochs[s.head].leaves.find(a.Who.Key) != "":
-			wait = s.cfg.ReaddDelay // a rival re-add: until its votes are in, the choice may flip
-		case a.Author == keyOf(s.self):
-			wait = 0
-		}
-		s.due.notice[key] = s.env.Now.Add(wait)
-	}
-	for key := range s.due.notice {
-		if !open[key] {
-			delete(s.due.notice, key)
-			delete(s.due.told, key)
-			delete(s.due.since, key)
-		}
-	}
-}
-
-// notices tells stranded joiners which branch won, again and again with
-// growing pauses, until they offer a KeyPackage for this head.
-func (s *step) notices() error {
-	for _, a := range s.plans().Strays {
-		key := a.Who.Incarnation
-		at, ok := s.due.notice[key]
-		if !ok || s.env.Now.Before(at) {
-			continue
-		}
-		s.due.told[key] = min(s.due.told[key]+1, 5)
-		s.due.notice[key] = s.env.Now.Add(s.cfg.NoticeEvery << (s.due.told[key] - 1))
-		// An offer is an answer only while it can still be taken: one that a rival
-		// used has its key on the head already.
-		if o := s.offers[a.Who.Key]; o != nil && s.bound(o) && s.epochs[s.head].leaves.find(a.Who.Key) == "" {
-			continue
-		}
-		n := notice{Joiner: dag.Member(a.Who.Incarnation), Head: cidOf(s.head), Signer: s.id.ID()}
-		sig, err := s.signed(labelNotice, n.content(s.gid))
-		if err != nil {
-			return err
-		}
-		n.Signature = sig
-		s.signal("", n.marshal())
-	}
-	return nil
-}
-
-// hearOffer keeps the KeyPackage of a stranded joiner whose add is open. An
-// offer that was answered is answered again: the Welcome may have been lost.
-func (s *step) hearOffer(o *offer) {
-	key := keyOf(o.Joiner)
-	if s.state != member || mls.VerifyWithLabel(suite, []byte(key), labelOffer, o.content(s.gid), o.Signature) != nil {
-		return
-	}
-	kp, err := mls.ParseKeyPackage(o.KeyPackage)
-	if err != nil || !sameKey(kp.LeafNode.SignatureKey, key) || kp.Verify(s.env.Now) != nil {
-		return
-	}
-	if o.ref = kp.Ref(); s.due.refused[string(o.ref)] {
-		return
-	}
-	if b, ok := s.answered[string(o.ref)]; ok {
-		s.signal(o.from, marshalWelcome(o.ref, b.bundle))
-		return
-	}
-	if old := s.offers[key]; old != nil && bytes.Equal(old.ref, o.ref) {
-		old.from = o.from
-		return
-	}
-	open := slices.ContainsFunc(s.plans().Adds, func(a plan.Op) bool { return a.Who.Key == key })
-	if !open || !s.bound(o) {
-		return
-	}
-	s.offers[key] = o
-	s.put(s.offerKey(key), o.marshal(), Public)
-}
-
-func (s *step) offerKey(key string) string { return s.key("offer/" + hexKey(key)) }
-
-// bound reports whether the offer is good for the present head.
-func (g *Group) bound(o *offer) bool { return g.graph.IsAncestor(idOf(o.Head), g.head) }
-
-// readdable: an add of a losing branch is done again when the fork is final or
-// was open for ReaddDelay; before, the choice may flip and strand the joiner
-// a second time.
-func (s *step) readdable(a plan.Op, o *offer) bool {
-	if _, done := s.answered[string(o.ref)]; done || !s.bound(o) {
-		return false
-	}
-	if !s.graph.Has(dag.ID(a.At)) {
-		return true // the losing branch was erased: the fork is final
-	}
-	since, ok := s.due.since[a.Who.Incarnation]
-	return ok && s.env.Now.Sub(since) >= s.cfg.ReaddDelay
-}
-
-func (s *step) dropOffer(o *offer) {
-	key := keyOf(o.Joiner)
-	if s.offers[key] == o {
-		delete(s.offers, key)
-		s.del(s.offerKey(key), Public)
-	}
-}
-
-// answerOffer sends the Welcome to the joiner and keeps it: it may get lost, or
-// be needed when a rival re-add that the joiner entered by loses in turn.
-func (s *step) answerOffer(o *offer, at dag.ID, bundle []byte) {
-	a := answer{at: at, bundle: bundle}
-	s.answered[string(o.ref)] = a
-	s.put(s.answerKey(o.ref), a.marshal(), Secret)
-	s.dropOffer(o)
-	s.signal(o.from, marshalWelcome(o.ref, bundle))
-}
-
-// answer is a Welcome that answered an offer, with the commit that it is for.
-type answer struct {
-	at     dag.ID
-	bundle []byte
-}
-
-func (a answer) marshal() []byte {
-	var w buffer
-	w.bytes([]byte(a.at))
-	w.bytes(a.bundle)
-	return w.b
-}
-
-func parseAnswer(b []byte) (answer, error) {
-	r := cursor{b: b}
-	a := answer{at: dag.ID(r.bytes()), bundle: r.bytes()}
-	if err := r.done(); err != nil {
-		return answer{}, fmt.Errorf("%w: answer: %w", ErrRecords, err)
-	}
-	return a, nil
-}
-
-// dropAnswers erases the Welcomes whose commits are final, for then the joiner
-// has confirmed, or were dropped.
-func (s *step) dropAnswers() {
-	for _, ref := range slices.Sorted(maps.Keys(s.answered)) {
-		if at := s.answered[ref].at; !s.graph.Has(at) || at == s.graph.Base() {
-			delete(s.answered, ref)
-			s.del(s.answerKey([]byte(ref)), Secret)
-		}
-	}
-}
-
-func (s *step) answerKey(ref []byte) string { return s.key("answer/" + hexKey(string(ref))) }
 
 // The joiner's side.
 
 // hearNotice acts on a notice by the inviter, or by more than a third of the
 // members of the own base (design, section 5.5).
 func (s *step) hearNotice(n notice) error {
-	if n.Joiner != s.self || s.state != member && s.state != stranded || s.epochs[idOf(n.Head)] != nil {
+	if e := s.epochs[idOf(n.Head)]; s.state != member && s.state != stranded || e != nil && !e.old {
+		return nil
+	}
+	members := s.addressees(n)
+	if members == nil {
 		return nil
 	}
 	if mls.VerifyWithLabel(suite, n.Signer, labelNotice, n.content(s.gid), n.Signature) != nil {
 		return nil
 	}
-	known := slices.ContainsFunc(s.base, func(r tableRow) bool { return sameKey(n.Signer, keyOf(r.Member)) })
+	known := slices.ContainsFunc(members, func(m dag.Member) bool { return sameKey(n.Signer, keyOf(m)) })
 	if !known || string(n.Signer) == keyOf(s.self) {
 		return nil
 	}
@@ -194,17 +36,76 @@ func (s *step) hearNotice(n notice) error {
 		s.notified = map[string]bool{}
 	}
 	s.notified[string(n.Signer)] = true
-	if string(n.Signer) != s.inviter && 3*len(s.notified) <= len(s.base) {
+	if (string(n.Signer) != s.inviter || n.Joiner != s.self) && 3*len(s.notified) <= len(members) {
 		return nil
 	}
 	s.noticed = s.settled
-	if s.state != stranded {
-		s.state, s.dirty = stranded, true
-		key := string(n.Signer)
-		s.emit(Event{Kind: KindStranded, Head: n.Head.String(), From: hexKey(key), Name: s.names[key],
-			Why: "the branch on which this device was added lost; it asks to be added again"})
+	s.strand(n.Head, string(n.Signer), "the branch on which this device was added lost; it asks to be added again")
+	return s.makeOffer(n.Head, n.Present)
+}
+
+// addressees returns the members among whom a notice counts: those of our base
+// or, until the base that a Welcome brought us to is sure to stay, those of the
+// one before. A Welcome by an ex-member must not put us out of their reach.
+func (g *Group) addressees(n notice) []dag.Member {
+	switch {
+	case n.Joiner == g.self:
+		var out []dag.Member
+		for _, r := range g.base {
+			out = append(out, r.Member)
+		}
+		return out
+	case g.former == nil || n.Joiner != g.former.self:
+		return nil
+	case slices.ContainsFunc(g.rejoins, func(j *rejoin) bool { return j.offer.Head == n.Head }):
+		return nil // by somebody who has not heard yet that we came
 	}
-	return s.makeOffer(n)
+	return g.former.members
+}
+
+// former is the incarnation with which this device was stranded, and the
+// members of its base.
+type former struct {
+	self    dag.Member
+	members []dag.Member
+}
+
+func (f *former) marshal() []byte {
+	var w buffer
+	w.bytes([]byte(f.self))
+	w.u32(uint32(len(f.members)))
+	for _, m := range f.members {
+		w.bytes([]byte(m))
+	}
+	return w.b
+}
+
+func parseFormer(b []byte) (*former, error) {
+	r := cursor{b: b}
+	f := &former{}
+	var err error
+	if f.self, err = parseIncarnation(r.bytes()); err != nil {
+		return nil, fmt.Errorf("%w: former: %w", ErrRecords, err)
+	}
+	for n := r.u32(); n > 0 && r.err == nil; n-- {
+		m, err := parseIncarnation(r.bytes())
+		if err != nil {
+			return nil, fmt.Errorf("%w: former: %w", ErrRecords, err)
+		}
+		f.members = append(f.members, m)
+	}
+	if err := r.done(); err != nil {
+		return nil, fmt.Errorf("%w: former: %w", ErrRecords, err)
+	}
+	return f, nil
+}
+
+func (s *step) strand(head cid.Cid, by, why string) {
+	if s.state == stranded {
+		return
+	}
+	s.state, s.dirty = stranded, true
+	s.emit(Event{Kind: KindStranded, Head: head.String(), From: hexKey(by), Name: s.names[by], Why: why})
 }
 
 // backHere: a member that told us of another head sends on ours again, so the
@@ -218,17 +119,23 @@ func (s *step) backHere(author dag.Member) {
 		Name: s.names[keyOf(author)], Why: "the choice went back to the branch of this device"})
 }
 
-// makeOffer answers with a fresh KeyPackage for the head that was named. Its
-// private keys are a record of the group until the Welcome comes.
-func (s *step) makeOffer(n notice) error {
-	if slices.ContainsFunc(s.rejoins, func(j *rejoin) bool { return j.offer.Head == n.Head }) {
+// makeOffer answers with a fresh KeyPackage for the head that was named, and
+// for the place of the incarnation that has this device's key there, if one
+// has. Its private keys are a record of the group until the Welcome comes.
+func (s *step) makeOffer(head cid.Cid, present dag.ID) error {
+	same := func(j *rejoin) bool { return j.offer.Head == head && j.offer.replaces == present }
+	if slices.ContainsFunc(s.rejoins, same) {
 		return s.repeatOffer()
 	}
-	kp, err := NewKeyPackage(s.env, s.id)
-	if err != nil {
-		return err
+	opts := keyPackageOptions(s.env, s.id)
+	if present != "" {
+		opts.Extensions = []mls.Extension{{Type: extReplaces, Data: marshalReplaces(present)}}
 	}
-	o := &offer{Joiner: s.self, Head: n.Head, KeyPackage: kp.KeyPackage.Marshal(), ref: kp.KeyPackage.Ref()}
+	kp, err := mls.NewKeyPackage(opts, s.id.Signer, mlsEnv(s.env))
+	if err != nil {
+		return fmt.Errorf("group: %w", err)
+	}
+	o := &offer{Joiner: s.self, Head: head, KeyPackage: kp.KeyPackage.Marshal(), ref: kp.KeyPackage.Ref(), replaces: present}
 	if o.Signature, err = s.signed(labelOffer, o.content(s.gid)); err != nil {
 		return err
 	}
@@ -295,6 +202,9 @@ func parseRejoin(b []byte) (*rejoin, error) {
 		return nil, fmt.Errorf("%w: rejoin: %w", ErrRecords, err)
 	}
 	of.ref = keys.KeyPackage.Ref()
+	if of.replaces, err = replaces(keys.KeyPackage); err != nil {
+		return nil, fmt.Errorf("%w: rejoin: %w", ErrRecords, err)
+	}
 	return &rejoin{offer: of, keys: keys, private: private}, nil
 }
 
@@ -313,22 +223,39 @@ func (s *step) repeatOffer() error {
 // hearWelcome enters the branch that won. History, event log and cursor go on;
 // epochs of the old incarnation still open messages until the new branch is
 // final.
-func (s *step) hearWelcome(ref, b []byte) {
-	if s.state != stranded {
-		return
-	}
+func (s *step) hearWelcome(ref, b []byte) error {
 	with := s.offerFor(ref)
-	if with == nil {
-		return
+	if with == nil || s.state != stranded && (s.state != member || !s.entered) {
+		return nil
 	}
 	w, err := openBundle(s.env, s.id, b, with.keys)
-	if err != nil || !bytes.Equal(w.epoch.GroupID(), s.gid) || s.epochs[idOf(w.base.CID)] != nil {
-		return
+	if err != nil || !bytes.Equal(w.epoch.GroupID(), s.gid) || !s.plausible(w) {
+		return nil
+	}
+	rival := s.epochs[idOf(w.base.CID)]
+	switch {
+	case rival == nil && s.state == member:
+		s.keepRival(w)
+		return nil
+	case rival != nil && (s.state == member || !rival.old):
+		w.epoch.Wipe()
+		return nil
+	case rival != nil:
+		w.epoch.Wipe()
+		w.epoch = rival.mls                                         // keys that were used there stay used
+		w.epoch.Tree().WalkNew(s.releaseNode, func(_, _ []byte) {}) // enter counts them again
 	}
 	// All offers stay until the new base is sure to: a rival commit may have
 	// added us by this one or by another of them, and win.
 	s.entered, s.notified = true, nil
 	s.put(s.key("entered"), []byte{1}, Public)
+	if s.former == nil {
+		s.former = &former{self: s.self}
+		for _, r := range s.base {
+			s.former.members = append(s.former.members, r.Member)
+		}
+		s.put(s.key("former"), s.former.marshal(), Public)
+	}
 	for _, id := range slices.Sorted(maps.Keys(s.epochs)) {
 		s.epochs[id].old = true
 		s.put(s.epochKey(id)+"old", []byte{1}, Public)
@@ -341,9 +268,65 @@ func (s *step) hearWelcome(ref, b []byte) {
 	}
 	s.forks = map[dag.ID]string{}
 	s.enter(w)
+	if rival != nil {
+		s.del(s.epochKey(s.root)+"old", Public)
+		if err := s.restand(); err != nil {
+			return err
+		}
+	}
 	s.forgetUnread()
 	s.emit(Event{Kind: KindRejoined, Epoch: w.epoch.Number(), Head: text(s.head), CID: text(s.head),
 		From: hexKey(w.inviter), Name: s.names[w.inviter]})
+	return nil
+}
+
+// plausible: an ex-member may know an offer and lead its device onto a branch
+// of his own, made at an epoch that he still has. There, most of those who told
+// us of the head must be members, and without their confirmations the base
+// never counts as sure, so that later notices still reach us.
+func (s *step) plausible(w *welcomed) bool {
+	there := 0
+	for _, r := range w.rows {
+		if s.notified[keyOf(r.Member)] {
+			there++
+		}
+	}
+	return 2*there > len(s.notified) || len(s.notified) == 0
+}
+
+// keepRival keeps the epoch of a second Welcome for our offers: two members
+// added us by rival commits, we entered one, and what was said in the other is
+// for us, too.
+func (s *step) keepRival(w *welcomed) {
+	e := &epoch{id: idOf(w.base.CID), mls: w.epoch, seen: map[string]struct{}{}, old: true}
+	for _, r := range w.rows {
+		e.leaves = e.leaves.set(leafOf(r.Member), r.Member)
+		if r.Next > 0 && !s.isSettled(r.Prev) {
+			s.frames[r.Prev] = &meta{Status: seeded, Author: r.Member, Links: frame.Links{Seq: r.Next - 1}}
+			s.owners[r.Prev] = r.Member
+		}
+	}
+	s.epochs[e.id] = e
+	s.writeEpoch(e)
+	s.put(s.epochKey(e.id)+"old", []byte{1}, Public)
+	s.forgetUnread()
+}
+
+// restand counts frames that were opened in the base before it became that.
+func (s *step) restand() error {
+	all := sorted(s.frames)
+	slices.SortStableFunc(all, func(a, b cid.Cid) int { return int(int64(s.frames[a].N) - int64(s.frames[b].N)) })
+	for _, c := range all {
+		m := s.frames[c]
+		if m.Status != opened || m.Type == typeCommit || idOf(m.Links.Parent) != s.root {
+			continue
+		}
+		stand := dag.Stand{ID: idOf(c), Author: m.Author, Seq: m.Links.Seq, At: s.root, Confirms: linkID(m.Links.Confirms)}
+		if _, err := s.graph.AddStand(stand); err != nil {
+			return fmt.Errorf("%w: %w", ErrInternal, err)
+		}
+	}
+	return nil
 }
 
 // offerFor returns the own offer that a Welcome answers.

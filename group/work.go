@@ -126,7 +126,7 @@ func (s *step) plans() *plan.Plan {
 
 func (g *Group) makePlan() *plan.Plan {
 	h := plan.History{Commits: map[string]*plan.Commit{}, Head: string(g.head), Members: map[string]plan.Who{},
-		Silent: map[string]bool{}}
+		Spoke: map[string]uint64{}}
 	open := false
 	for id := range g.unsettled {
 		open = open || id != g.head && !g.graph.IsAncestor(id, g.head)
@@ -146,8 +146,8 @@ func (g *Group) makePlan() *plan.Plan {
 	}
 	for _, m := range e.leaves.all() {
 		h.Members[keyOf(m)] = who(m)
-		if _, _, _, spoke := g.graph.Standing(m); !spoke {
-			h.Silent[keyOf(m)] = true
+		if at, _, _, spoke := g.graph.Standing(m); spoke {
+			h.Spoke[keyOf(m)] = g.graph.Number(at)
 		}
 	}
 	return plan.Make(h)
@@ -303,6 +303,13 @@ func (s *step) wake() time.Time {
 		}
 		for _, t := range s.due.notice {
 			at(t)
+		}
+		for _, o := range s.offers {
+			if old := s.epochs[s.head].leaves.find(keyOf(o.Joiner)); old != "" && s.replacing(o, old) {
+				if t := o.heard.Add(s.cfg.ReaddDelay); t.After(s.env.Now) {
+					at(t)
+				}
+			}
 		}
 	case stranded:
 		at(s.due.offer)

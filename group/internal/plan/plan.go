@@ -40,7 +40,9 @@ type History struct {
 	Head    string
 	Members map[string]Who  // of the head, by key
 	Admins  map[string]bool // keys of the head's admins; nil in a group of equal rights
-	Silent  map[string]bool // keys of the head that never sent a frame in their present incarnation
+	// Spoke holds, by key of the head, the number of the epoch below which the
+	// latest frame of the present incarnation stands; none if it never sent one.
+	Spoke map[string]uint64
 }
 
 // Verb is what an operation does.
@@ -79,6 +81,10 @@ type Plan struct {
 func (p *Plan) Empty() bool {
 	return len(p.Removes)+len(p.Adds)+len(p.Roles)+len(p.Updates) == 0
 }
+
+// removes reports whether the commit took the key out; to replace one of its
+// incarnations by another does not.
+func (c *Commit) removes(key string) bool { return hasKey(c.Removed, key) && !hasKey(c.Added, key) }
 
 // view adds to a history what every rule asks for.
 type view struct {
@@ -247,12 +253,13 @@ func (v *view) knows(a, b string) bool {
 }
 
 // goneOnChain reports whether the head's own chain removed that incarnation,
-// so that whoever added the key anew knew it.
+// so that whoever added the key anew knew it. To replace it does not count: that
+// needs no right, and a removal must not be lost by it.
 func (v *view) goneOnChain(c *Commit, w Who) bool {
 	found := false
 	v.since(v.fork(c), func(d *Commit) bool {
 		for _, r := range append(slices.Clone(d.Removed), d.Left...) {
-			found = found || r.Incarnation == w.Incarnation
+			found = found || r.Incarnation == w.Incarnation && !hasKey(d.Added, w.Key)
 		}
 		return !found
 	})
@@ -261,10 +268,11 @@ func (v *view) goneOnChain(c *Commit, w Who) bool {
 
 // add: open while the key is not on the head and nobody removed it, on either
 // side, other than in view of the add's author. A key that is on the head but never
-// spoke there may be a joiner that followed a rival Welcome: it is a stray.
+// spoke there, or whose incarnation there the losing branch replaced, may be a
+// joiner that followed a rival Welcome: it is a stray.
 func (v *view) add(p *Plan, c *Commit, w Who) {
 	now, there := v.Members[w.Key]
-	if there && (!v.Silent[w.Key] || now.Incarnation == w.Incarnation) {
+	if there && (v.here(c, now) || now.Incarnation == w.Incarnation) {
 		return
 	}
 	if v.voided(c, w.Key) {
@@ -282,18 +290,26 @@ func (v *view) add(p *Plan, c *Commit, w Who) {
 	}
 }
 
+// here reports whether the device of an incarnation of the head is there, and
+// not where the losing commit c took it.
+func (v *view) here(c *Commit, now Who) bool {
+	at, spoke := v.Spoke[now.Key]
+	replaced := slices.ContainsFunc(c.Removed, func(r Who) bool { return r.Incarnation == now.Incarnation })
+	return spoke && (!replaced || at > v.fork(c))
+}
+
 // voided reports whether a commit that c did not know of removed the key, or
 // its owner left. What an ejected member did takes nobody along.
 func (v *view) voided(c *Commit, key string) bool {
 	for _, d := range v.losing {
-		gone := hasKey(d.Left, key) || hasKey(d.Removed, key) && v.may(d.Author) && v.answers(d.Author, nil)
+		gone := hasKey(d.Left, key) || d.removes(key) && v.may(d.Author) && v.answers(d.Author, nil)
 		if gone && !v.knows(c.ID, d.ID) {
 			return true
 		}
 	}
 	found := false
 	v.since(v.fork(c), func(d *Commit) bool {
-		found = (hasKey(d.Removed, key) || hasKey(d.Left, key)) && !v.knows(c.ID, d.ID)
+		found = (d.removes(key) || hasKey(d.Left, key)) && !v.knows(c.ID, d.ID)
 		return !found
 	})
 	return found

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -80,9 +81,11 @@ func (s *story) commit(id, parent, author string, ops ...string) *Commit {
 
 // history is what somebody at head knows; silent keys never spoke there.
 func (s *story) history(head string, silent ...string) History {
-	h := History{Commits: s.commits, Head: head, Members: s.members[head], Silent: map[string]bool{}}
-	for _, k := range silent {
-		h.Silent[k] = true
+	h := History{Commits: s.commits, Head: head, Members: s.members[head], Spoke: map[string]uint64{}}
+	for k := range h.Members {
+		if !slices.Contains(silent, k) {
+			h.Spoke[k] = s.commits[head].Number
+		}
 	}
 	return h
 }
@@ -145,6 +148,10 @@ func TestMake(t *testing.T) {
 			"remove dan@e by eve at v; over v"},
 		{"re-add in one commit (5.3) is an add, not a removal",
 			[]string{"x <- e ada: update", "y <- e eve: remove dan, add dan"}, "x", "", "over y"},
+		{"who was replaced on the losing branch and says nothing on the head is a stray",
+			[]string{"x <- e ada: update", "y <- e eve: remove dan, add dan"}, "x", "dan", "stray dan@y by eve at y; over y"},
+		{"a removal outlives a concurrent re-add in one commit",
+			[]string{"x <- e ada: remove dan, add dan", "y <- e eve: remove dan"}, "x", "", "remove dan@x by eve at y; over y"},
 
 		{"a remove of the losing branch is open",
 			[]string{"x <- e ada: update", "y <- e eve: remove dan"}, "x", "", "remove dan@e by eve at y; over y"},

@@ -44,7 +44,7 @@ func random(t testing.TB, r *rand.Rand) *story {
 // shuffled is the same history with every map built, and every list written,
 // in another order.
 func shuffled(h History, r *rand.Rand) History {
-	out := History{Commits: map[string]*Commit{}, Head: h.Head, Members: map[string]Who{}, Silent: h.Silent}
+	out := History{Commits: map[string]*Commit{}, Head: h.Head, Members: map[string]Who{}, Spoke: h.Spoke}
 	ids := slices.Sorted(maps.Keys(h.Commits))
 	r.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
 	for _, id := range ids {

@@ -1,0 +1,217 @@
+package group
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/dmlsd/dmls/dag"
+	"github.com/dmlsd/dmls/group/internal/plan"
+	"github.com/dmlsd/dmls/mls"
+)
+
+// The members' side.
+
+// planNotices keeps one timer for every incarnation that only a losing branch
+// has: the inviter speaks at once, the others when no offer has come after a while.
+func (s *step) planNotices() {
+	open := map[string]bool{}
+	for _, a := range s.plans().Strays {
+		key := a.Who.Incarnation
+		open[key] = true
+		if _, ok := s.due.since[key]; !ok {
+			s.due.since[key] = s.env.Now
+		}
+		if _, ok := s.due.notice[key]; ok {
+			continue
+		}
+		wait := 2 * s.cfg.NoticeEvery
+		switch {
+		case s.epochs[s.head].leaves.find(a.Who.Key) != "":
+			wait = s.cfg.ReaddDelay // a rival re-add: until its votes are in, the choice may flip
+		case a.Author == keyOf(s.self):
+			wait = 0
+		}
+		s.due.notice[key] = s.env.Now.Add(wait)
+	}
+	for key := range s.due.notice {
+		if !open[key] {
+			delete(s.due.notice, key)
+			delete(s.due.told, key)
+			delete(s.due.since, key)
+		}
+	}
+}
+
+// notices tells stranded joiners which branch won, again and again with
+// growing pauses, until they offer a KeyPackage for this head.
+func (s *step) notices() error {
+	for _, a := range s.plans().Strays {
+		key := a.Who.Incarnation
+		at, ok := s.due.notice[key]
+		if !ok || s.env.Now.Before(at) {
+			continue
+		}
+		s.due.told[key] = min(s.due.told[key]+1, 5)
+		s.due.notice[key] = s.env.Now.Add(s.cfg.NoticeEvery << (s.due.told[key] - 1))
+		if err := s.notify(dag.Member(a.Who.Incarnation)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// notify tells an incarnation where the head is, unless its device has offered
+// a KeyPackage that can be taken there.
+func (s *step) notify(m dag.Member) error {
+	n := notice{Joiner: m, Head: cidOf(s.head), Signer: s.id.ID()}
+	if now := s.epochs[s.head].leaves.find(keyOf(m)); now != "" {
+		n.Present = addedBy(now)
+	}
+	if o := s.offers[keyOf(m)]; o != nil && s.bound(o) && o.replaces == n.Present {
+		return nil
+	}
+	sig, err := s.signed(labelNotice, n.content(s.gid))
+	if err != nil {
+		return err
+	}
+	n.Signature = sig
+	s.signal("", n.marshal())
+	return nil
+}
+
+// hearOffer keeps the KeyPackage of a stranded joiner whose add is open. An
+// offer that was answered is answered again: the Welcome may have been lost.
+func (s *step) hearOffer(o *offer) {
+	key := keyOf(o.Joiner)
+	if s.state != member || mls.VerifyWithLabel(suite, []byte(key), labelOffer, o.content(s.gid), o.Signature) != nil {
+		return
+	}
+	kp, err := mls.ParseKeyPackage(o.KeyPackage)
+	if err != nil || !sameKey(kp.LeafNode.SignatureKey, key) || kp.Verify(s.env.Now) != nil {
+		return
+	}
+	if o.ref = kp.Ref(); s.due.refused[string(o.ref)] {
+		return
+	}
+	if b, ok := s.answered[string(o.ref)]; ok {
+		s.signal(o.from, marshalWelcome(o.ref, b.bundle))
+		return
+	}
+	if old := s.offers[key]; old != nil && bytes.Equal(old.ref, o.ref) {
+		old.from = o.from
+		return
+	}
+	if o.replaces, err = replaces(kp); err != nil {
+		return
+	}
+	var open bool
+	if o.replaces == "" {
+		open = slices.ContainsFunc(s.plans().Adds, func(a plan.Op) bool { return a.Who.Key == key })
+	} else {
+		old := s.epochs[s.head].leaves.find(key)
+		open = old != "" && s.replacing(o, old)
+	}
+	if !open || !s.bound(o) {
+		return
+	}
+	o.heard = s.env.Now
+	s.offers[key] = o
+	s.put(s.offerKey(key), o.marshal(), Public)
+}
+
+func (s *step) offerKey(key string) string { return s.key("offer/" + hexKey(key)) }
+
+// bound reports whether the offer is good for the present head.
+func (g *Group) bound(o *offer) bool { return g.graph.IsAncestor(idOf(o.Head), g.head) }
+
+// readdable: an add of a losing branch is done again when the fork is final or
+// was open for ReaddDelay; before, the choice may flip and strand the joiner
+// a second time.
+func (s *step) readdable(a plan.Op, o *offer) bool {
+	if _, done := s.answered[string(o.ref)]; done || !s.bound(o) {
+		return false
+	}
+	if !s.graph.Has(dag.ID(a.At)) {
+		return true // the losing branch was erased: the fork is final
+	}
+	since, ok := s.due.since[a.Who.Incarnation]
+	return ok && s.env.Now.Sub(since) >= s.cfg.ReaddDelay
+}
+
+// replacing reports whether an offer is to replace an incarnation of the head:
+// its own, or one that never spoke there, since its device entered by another
+// Welcome.
+func (g *Group) replacing(o *offer, old dag.Member) bool {
+	if o.replaces != addedBy(old) || !g.bound(o) {
+		return false
+	}
+	_, _, _, spoke := g.graph.Standing(old)
+	return o.Joiner == old || !spoke
+}
+
+// takesPlace reports whether it is time for that: who added the silent
+// incarnation may still hand out its Welcome, and the choice may flip.
+func (s *step) takesPlace(o *offer, old dag.Member) bool {
+	if _, done := s.answered[string(o.ref)]; done || !s.replacing(o, old) {
+		return false
+	}
+	if o.heard.IsZero() { // loaded
+		o.heard = s.env.Now
+	}
+	return s.env.Now.Sub(o.heard) >= s.cfg.ReaddDelay
+}
+
+func (s *step) dropOffer(o *offer) {
+	key := keyOf(o.Joiner)
+	if s.offers[key] == o {
+		delete(s.offers, key)
+		s.del(s.offerKey(key), Public)
+	}
+}
+
+// answerOffer sends the Welcome to the joiner and keeps it: it may get lost, or
+// be needed when a rival re-add that the joiner entered by loses in turn.
+func (s *step) answerOffer(o *offer, at dag.ID, bundle []byte) {
+	a := answer{at: at, bundle: bundle}
+	s.answered[string(o.ref)] = a
+	s.put(s.answerKey(o.ref), a.marshal(), Secret)
+	s.dropOffer(o)
+	s.signal(o.from, marshalWelcome(o.ref, bundle))
+}
+
+// answer is a Welcome that answered an offer, with the commit that it is for.
+type answer struct {
+	at     dag.ID
+	bundle []byte
+}
+
+func (a answer) marshal() []byte {
+	var w buffer
+	w.bytes([]byte(a.at))
+	w.bytes(a.bundle)
+	return w.b
+}
+
+func parseAnswer(b []byte) (answer, error) {
+	r := cursor{b: b}
+	a := answer{at: dag.ID(r.bytes()), bundle: r.bytes()}
+	if err := r.done(); err != nil {
+		return answer{}, fmt.Errorf("%w: answer: %w", ErrRecords, err)
+	}
+	return a, nil
+}
+
+// dropAnswers erases the Welcomes whose commits are final, for then the joiner
+// has confirmed, or were dropped.
+func (s *step) dropAnswers() {
+	for _, ref := range slices.Sorted(maps.Keys(s.answered)) {
+		if at := s.answered[ref].at; !s.graph.Has(at) || at == s.graph.Base() {
+			delete(s.answered, ref)
+			s.del(s.answerKey([]byte(ref)), Secret)
+		}
+	}
+}
+
+func (s *step) answerKey(ref []byte) string { return s.key("answer/" + hexKey(string(ref))) }

@@ -1,0 +1,196 @@
+package group_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/dmlsd/dmls/group"
+	"github.com/dmlsd/dmls/mls"
+)
+
+// A device whose key is on the head while it is on a branch that lost, and
+// whose Welcome for the head is gone with its author: the members are told by
+// nobody but the device itself, so a fresh offer replaces the silent
+// incarnation in one commit.
+func TestReplaceSilentIncarnation(t *testing.T) {
+	w := newWorld(t, "ada", "ben", "cleo", "dan", "eve", "finn")
+	w.create("ada")
+	for _, n := range []string{"ben", "cleo", "dan", "eve"} {
+		w.join("ada", n)
+	}
+	w.run(20 * time.Second)
+	finn := w.devices["finn"]
+	kp, err := group.NewKeyPackage(w.env(finn), finn.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := group.Change{Add: [][]byte{kp.KeyPackage.Marshal()}}
+	w.cut(1, "dan", "eve")
+	w.step(w.devices["ada"], add) // its Welcome never arrives
+	w.say("ben", "on the head")
+	w.say("cleo", "on the head")
+	out := w.step(w.devices["dan"], add) // finn enters here, and this branch loses
+	g, joined, err := group.Join(w.env(finn), w.cfg, finn.id, out.Welcomes[0].Bundle, kp, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	finn.g = g
+	w.island["finn"] = 1
+	w.take(finn, joined)
+	w.run(5 * time.Second)
+	w.say("finn", "among dan and eve")
+	w.island["ada"] = 2 // for good
+	w.island["dan"], w.island["eve"], w.island["finn"] = 0, 0, 0
+	w.sync()
+	for range 4 {
+		w.run(time.Minute)
+		w.sync()
+	}
+	st := w.agree("ben", "cleo", "dan", "eve", "finn")
+	if len(st.Members) != 6 {
+		t.Errorf("members %s", members(st))
+	}
+	if finn.g.Status().State != "member" || !finn.has(group.KindRejoined) {
+		t.Errorf("finn is %s", finn.g.Status().State)
+	}
+	w.say("ben", "welcome back")
+	if texts := finn.texts(); texts[len(texts)-1] != "ben: welcome back" {
+		t.Errorf("finn reads %q", texts)
+	}
+}
+
+// replacing makes a KeyPackage of a device that may replace the incarnation
+// which a commit added.
+func replacing(t *testing.T, w *world, d *device, commit string) []byte {
+	t.Helper()
+	kp, err := mls.NewKeyPackage(group.ReplacingOptions(w.env(d), d.id, mustCID(t, commit)), d.id.Signer,
+		mls.Env{Now: w.now, Rand: d.rand})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kp.KeyPackage.Marshal()
+}
+
+// Only by its owner's leave, and only in place of what its owner named, is a
+// leaf replaced.
+func TestReplaceByConsentOnly(t *testing.T) {
+	w := newWorld(t, "ada", "ben", "cleo")
+	w.create("ada")
+	w.join("ada", "ben")
+	first := w.devices["ada"].g.Status().Head // added ben
+	w.join("ada", "cleo")
+	second := w.devices["ada"].g.Status().Head // added cleo
+	w.run(20 * time.Second)
+	ada, ben := w.devices["ada"], w.devices["ben"]
+
+	if _, err := w.try(ada, group.Change{Add: [][]byte{replacing(t, w, ben, second)}}); !errors.Is(err, group.ErrForbidden) {
+		t.Errorf("a KeyPackage for another incarnation: %v", err)
+	}
+	plain, err := group.NewKeyPackage(w.env(ben), ben.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.try(ada, group.Change{Add: [][]byte{plain.KeyPackage.Marshal()}}); !errors.Is(err, group.ErrAlready) {
+		t.Errorf("an ordinary KeyPackage of a member: %v", err)
+	}
+	good := replacing(t, w, ben, first)
+	if _, err := w.try(ben, group.Change{Add: [][]byte{good}}); !errors.Is(err, group.ErrSelfRemove) {
+		t.Errorf("a device that replaces itself: %v", err)
+	}
+
+	// A commit that adds it without removing what it replaces, or for another
+	// incarnation, is refused by everybody and changes nothing.
+	cleo := w.devices["cleo"]
+	w.cut(1, "ada")
+	for _, kp := range [][]byte{good, replacing(t, w, ben, second)} {
+		before := cleo.digest()
+		block := w.forgeAdd(ada, kp)
+		if block == nil {
+			continue // mls itself refuses a second leaf of one key
+		}
+		out := w.step(cleo, group.Receive{Blocks: [][]byte{block}, From: "ada"})
+		if r := out.Results[0]; r.Verdict != group.Rejected || cleo.digest() != before {
+			t.Errorf("verdict %v (%v), records changed: %v", r.Verdict, r.Reason, cleo.digest() != before)
+		}
+	}
+	w.island["ada"] = 0
+
+	// By consent it is done, once.
+	w.step(ada, group.Change{Add: [][]byte{good}})
+	w.flush()
+	st := w.agree("ada", "cleo")
+	if len(st.Members) != 3 {
+		t.Errorf("members %s", members(st))
+	}
+	if s := ben.g.Status().State; s != "stranded" {
+		t.Errorf("ben, who was replaced, is %s", s)
+	}
+	if _, err := w.try(ada, group.Change{Add: [][]byte{good}}); !errors.Is(err, group.ErrForbidden) {
+		t.Errorf("the same KeyPackage again: %v", err)
+	}
+	// The keys of that KeyPackage are lost; ben asks by itself and returns.
+	for range 3 {
+		w.run(time.Minute)
+		w.sync()
+	}
+	w.agree("ada", "ben", "cleo")
+	if s := ben.g.Status().State; s != "member" {
+		t.Errorf("ben is %s", s)
+	}
+}
+
+// An ex-member leads a stranded joiner onto a branch of his own; the members
+// get it back.
+func TestCaptureByExMember(t *testing.T) {
+	w := strandedWorld(t)
+	dan := w.devices["dan"] // removed by eve on finn's branch, a member on the other
+	w.run(5 * time.Second)
+	w.cut(3, "dan")
+	w.island["finn"], w.island["eve"] = 0, 0
+	w.sync()
+	finn := w.devices["finn"]
+	for range 40 {
+		if w.run(100 * time.Millisecond); finn.g.Status().State == "stranded" {
+			break
+		}
+	}
+	if s := finn.g.Status().State; s != "stranded" {
+		t.Fatalf("finn is %s", s)
+	}
+	kp := finn.g.OfferedKeyPackage()
+	if kp == nil {
+		t.Fatal("finn offers nothing")
+	}
+	out := w.step(dan, group.Change{Add: [][]byte{kp}}) // on an epoch that dan still has
+	w.step(finn, group.Hear{Payload: dan.g.WelcomeSignal(out.Welcomes[0]), From: "dan"})
+	w.flush()
+	t.Log("finn:", finn.g.Status().State, members(finn.g.Status()))
+	for range 6 {
+		w.run(time.Minute)
+		w.sync()
+	}
+	w.agree("ada", "ben", "cleo", "finn")
+	if s := finn.g.Status().State; s != "member" {
+		t.Errorf("finn is %s", s)
+	}
+}
+
+// forgeAdd returns the block of a commit that adds a KeyPackage and nothing
+// else, made by an engine that is thrown away; nil if mls refuses to make it.
+func (w *world) forgeAdd(d *device, kp []byte) []byte {
+	w.t.Helper()
+	parsed, err := mls.ParseKeyPackage(kp)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	g, err := group.Load(w.cfg, d.id, d.g.ID(), records(d))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	out, err := g.ForgeAdd(w.env(d), parsed)
+	if err != nil || len(out.Publish) != 1 {
+		return nil
+	}
+	return out.Publish[0].Data
+}
