@@ -136,6 +136,12 @@ func findExtension(xs []mls.Extension, t mls.ExtensionType) ([]byte, bool) {
 // Join opens a Welcome bundle. The operations in erase, above all the deletion
 // of the KeyPackage's private keys, go into the batch of the join itself.
 func Join(env Env, c Config, id Identity, b []byte, kp *mls.KeyPackageBundle, erase []Op) (*Group, Output, error) {
+	return JoinAgain(env, c, id, b, kp, erase, func(string) uint64 { return 0 })
+}
+
+// JoinAgain is Join for a device that may have been in the group before: last
+// gives the cursor after which that group's event log goes on.
+func JoinAgain(env Env, c Config, id Identity, b []byte, kp *mls.KeyPackageBundle, erase []Op, last func(gid string) uint64) (*Group, Output, error) {
 	if err := c.Validate(); err != nil {
 		return nil, Output{}, err
 	}
@@ -145,6 +151,7 @@ func Join(env Env, c Config, id Identity, b []byte, kp *mls.KeyPackageBundle, er
 	}
 	g := newGroup(c, id)
 	g.gid = bytes.Clone(w.epoch.GroupID())
+	g.cursor = last(g.ID())
 	s := &step{Group: g, env: env}
 	s.enter(w)
 	s.out.Batch = append(s.out.Batch, erase...)

@@ -41,6 +41,9 @@ type Status struct {
 	Authenticator  string   `json:"authenticator"` // epoch_authenticator of the head, hex
 }
 
+// State is member, leaving, left, removed or stranded.
+func (g *Group) State() string { return g.state.String() }
+
 // Status describes the group as this device has it.
 func (g *Group) Status() Status {
 	st := Status{

@@ -332,13 +332,14 @@ func (n *Node) Connect(ctx context.Context, addrs ...string) (peer string, err e
 	return n.transport.Connect(ctx, addrs)
 }
 
-// Block cuts the connection to a peer and refuses new ones until Unblock.
+// Block cuts the connection to a peer and refuses new ones until Unblock, also
+// after a restart.
 func (n *Node) Block(peer string) error {
 	if err := n.transport.Block(peer); err != nil {
 		return err
 	}
 	n.blocked.Store(peer, struct{}{})
-	return nil
+	return n.rememberBlocked()
 }
 
 // Unblock allows a peer again.
@@ -347,5 +348,40 @@ func (n *Node) Unblock(peer string) error {
 		return err
 	}
 	n.blocked.Delete(peer)
+	return n.rememberBlocked()
+}
+
+// rememberBlocked stores who is blocked, between two rounds of the Driver.
+func (n *Node) rememberBlocked() error {
+	return n.ask(func(*Driver) error {
+		names := map[string]bool{}
+		n.blocked.Range(func(peer, _ any) bool { names[peer.(string)] = true; return true })
+		op := group.Op{Key: keyBlocked, Value: marshalStrings(short(sortedKeys(names))), Class: group.Public}
+		if err := n.store.Commit(n.life, []group.Op{op}); err != nil {
+			return fmt.Errorf("node: blocked peers: %w", err)
+		}
+		return nil
+	})
+}
+
+// blockAgain blocks whom the last run had blocked.
+func (n *Node) blockAgain(ctx context.Context) error {
+	b, err := get(ctx, n.store, keyBlocked)
+	if err != nil || b == nil {
+		return err
+	}
+	names, err := parseStrings(b)
+	if err != nil {
+		return fmt.Errorf("node: record %s: %w", keyBlocked, err)
+	}
+	for _, peer := range names {
+		if err := n.transport.Block(peer); err != nil {
+			return fmt.Errorf("node: block again: %w", err)
+		}
+		n.blocked.Store(peer, struct{}{})
+	}
+	if len(names) > 0 {
+		n.c.Logger.Warn("peers are blocked since an earlier run; dmlsd debug unblock PEER allows them again", "peers", len(names))
+	}
 	return nil
 }

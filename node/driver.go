@@ -84,8 +84,8 @@ func (d *Driver) loadInvites(ctx context.Context) (err error) {
 	if d.tickets, err = loadTickets(ctx, d.c.Store); err != nil {
 		return err
 	}
-	d.joins = newJoins(d.c.Timing)
-	return nil
+	d.joins, err = loadJoins(ctx, d.c.Store, d.c.Timing)
+	return err
 }
 
 func (d *Driver) load(ctx context.Context, gid string) (engine, error) {

@@ -138,6 +138,7 @@ func (g *fakeGroup) PeerKey() frame.PeerKey {
 	secret := sha256.Sum256([]byte(g.gid))
 	return frame.NewGossip(secret[:], 0).PeerKey()
 }
+func (g *fakeGroup) State() string { return g.state }
 func (g *fakeGroup) Status() group.Status {
 	return group.Status{Group: g.gid, Name: g.name, State: g.state, Cursor: g.cursor, Blocks: len(g.frames),
 		Members: []group.Member{{Leaf: 3, ID: "aabb", Name: "bob"}, {Leaf: 4, ID: "aacc", Name: "carol"}}}
@@ -335,12 +336,13 @@ func fakeEngines(self string) engines {
 			g.say(env, &out, block{})
 			return g, out, nil
 		},
-		join: func(env group.Env, bundle, secret []byte, erase []group.Op) (engine, group.Output, error) {
+		join: func(env group.Env, bundle, secret []byte, erase []group.Op, last func(gid string) uint64) (engine, group.Output, error) {
 			gid, name, ok := bytes.Cut(bundle, []byte("|"))
 			if !ok || !bytes.HasPrefix(secret, []byte("secret")) {
 				return nil, group.Output{}, group.ErrBundle
 			}
 			g := newFake(string(gid), string(name), self)
+			g.cursor = last(g.gid)
 			out := group.Output{Batch: erase}
 			g.event(env, &out, group.Event{Kind: group.KindJoined})
 			return g, out, nil

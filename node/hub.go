@@ -59,8 +59,7 @@ func (h *hub) Events(gid string, events []group.Event) {
 	defer h.mu.Unlock()
 	l := h.logs[gid]
 	if l == nil { // founded in this very round
-		h.restart(gid)
-		l = h.logs[gid]
+		l = h.begin(gid)
 	}
 	l.next = max(l.next, events[len(events)-1].Cursor+1)
 	close(l.more)
@@ -76,17 +75,17 @@ func (h *hub) Joined(t Ticket, gid string, err error) {
 	}
 	delete(h.joins, t.ID())
 	if err == nil {
-		h.restart(gid)
+		h.begin(gid)
 	}
 }
 
-// restart begins the log of a group that was founded or joined; one of an
-// earlier stay ends.
-func (h *hub) restart(gid string) {
-	if l := h.logs[gid]; l != nil {
-		close(l.more)
+// begin begins the log of a group that was founded or joined; one of an
+// earlier stay goes on.
+func (h *hub) begin(gid string) *eventLog {
+	if h.logs[gid] == nil {
+		h.logs[gid] = &eventLog{next: 1, more: make(chan struct{})}
 	}
-	h.logs[gid] = &eventLog{next: 1, more: make(chan struct{})}
+	return h.logs[gid]
 }
 
 // awaitJoin returns a channel that gets the end of an attempt to join, and a
@@ -159,8 +158,8 @@ func (h *hub) end(gid string) (log *eventLog, next uint64, more <-chan struct{},
 // the group is forgotten or the node closes, and the error says which; without,
 // it ends at the last event. Events that the device has erased are left out.
 //
-// A device that joins a group again begins a new log there: whoever followed
-// the old one, or comes with a cursor beyond the end, gets ErrLogAnew.
+// The log of a device that was removed and joined again goes on. After Forget a
+// new one begins: whoever comes with a cursor beyond its end gets ErrLogAnew.
 func (n *Node) Events(ctx context.Context, gid string, after uint64, follow bool) iter.Seq2[group.Event, error] {
 	return func(yield func(group.Event, error) bool) {
 		var followed *eventLog

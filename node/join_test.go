@@ -245,6 +245,54 @@ func TestJoinAgainAfterRemoval(t *testing.T) {
 	}
 }
 
+// A KeyPackage whose Welcome never came goes a day after its ticket, with the
+// record of the attempt, also on a device that was restarted.
+func TestUnansweredJoinExpires(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		w := newWorld(t, "a", "b")
+		a, b := w.devices["a"], w.devices["b"]
+		gid := a.must(Create{Name: "ops"}).Group
+		ticket := a.must(Invite{gid}).Ticket
+		w.partition(true, []string{"a"}, []string{"b"})
+		b.must(Join{ticket, "a"})
+		if restart {
+			b.boot()
+		}
+		w.now = ticket.Expires.Add(graceTime - time.Second)
+		b.must(Tick{})
+		if n := b.store.count(keyKeyPackages); n != 1 {
+			t.Fatalf("%d KeyPackages a second too early", n)
+		}
+		w.now = ticket.Expires.Add(graceTime)
+		b.must(Tick{})
+		if n, m := b.store.count(keyKeyPackages), b.store.count(keyJoins); n+m != 0 {
+			t.Errorf("restarted %v: %d KeyPackages and %d records are left", restart, n, m)
+		}
+		if !restart && (len(b.failed) != 1 || !errors.Is(b.failed[0], ErrTicketExpired)) {
+			t.Errorf("who waits is told %v", b.failed)
+		}
+	}
+}
+
+// Records of version 1 do not know when their ticket expires.
+func TestOldJoinRecord(t *testing.T) {
+	j := joinRecord{ref: []byte("ref"), public: []byte("public")}
+	b := j.marshal()
+	b[0], b = 1, b[:len(b)-8]
+	got, err := parseJoinRecord(b)
+	if err != nil || string(got.ref) != "ref" || !got.expires.IsZero() {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	now := time.Unix(1_700_000_000, 0)
+	js := joins{byID: map[string]*attempt{}, stored: map[string]*joinRecord{"t": got}}
+	if ops, _ := js.expire(now); len(ops) != 0 {
+		t.Error("dropped at once")
+	}
+	if ops, _ := js.expire(now.Add(graceTime)); len(ops) != 2 {
+		t.Errorf("%d ops after the grace time", len(ops))
+	}
+}
+
 func TestTicketText(t *testing.T) {
 	ticket := Ticket{Expires: time.Unix(1_800_000_000, 0).UTC(), Hint: groupHint("ab"), Secret: [16]byte{1, 2, 3},
 		Addrs: []string{"/ip4/192.0.2.1/udp/4001/quic-v1/p2p/12D3KooW"}}

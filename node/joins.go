@@ -14,6 +14,7 @@ import (
 type joins struct {
 	timing Timing
 	byID   map[string]*attempt
+	stored map[string]*joinRecord
 }
 
 // attempt is one ticket in use.
@@ -29,32 +30,41 @@ type attempt struct {
 // joinRecord is what is stored of the use of a ticket:
 //
 //	struct {
-//	  uint8 version = 1;
+//	  uint8 version = 2;
 //	  opaque key_package_ref<V>;  // empty once joined
 //	  opaque key_package<V>;      // public part, empty once joined
 //	  opaque group<V>;            // id, hex; empty until joined
+//	  uint64 expires;             // of the ticket, Unix seconds; not in version 1
 //	} JoinRecord;
 type joinRecord struct {
 	ref, public []byte
 	group       string
+	expires     time.Time // zero: not known
 }
+
+const joinRecordVersion = 2
 
 func (j *joinRecord) marshal() []byte {
 	var w writer
-	w.u8(recordVersion)
+	w.u8(joinRecordVersion)
 	w.bytes(j.ref)
 	w.bytes(j.public)
 	w.bytes([]byte(j.group))
+	w.u64(uint64(j.expires.Unix()))
 	return w.b
 }
 
 func parseJoinRecord(b []byte) (*joinRecord, error) {
 	r := reader{b: b}
-	if v := r.u8(); v != recordVersion {
+	v := r.u8()
+	if v < 1 || v > joinRecordVersion {
 		r.fail("record version %d", v)
 	}
 	j := &joinRecord{ref: bytes.Clone(r.bytes(maxAddr)), public: bytes.Clone(r.bytes(maxKeyPackage))}
 	j.group = string(r.bytes(maxAddr))
+	if v > 1 {
+		j.expires = time.Unix(int64(r.u64()), 0).UTC()
+	}
 	return j, r.done()
 }
 
@@ -62,7 +72,44 @@ func joinKey(t Ticket) string { return keyJoins + t.ID() }
 
 func keyPackageKey(ref []byte) string { return keyKeyPackages + hex.EncodeToString(ref) }
 
-func newJoins(t Timing) *joins { return &joins{timing: t, byID: map[string]*attempt{}} }
+func loadJoins(ctx context.Context, s Store, t Timing) (*joins, error) {
+	j := &joins{timing: t, byID: map[string]*attempt{}, stored: map[string]*joinRecord{}}
+	return j, j.load(ctx, s)
+}
+
+// load reads which tickets were used.
+func (j *joins) load(ctx context.Context, s Store) error {
+	clear(j.stored)
+	return loadAll(ctx, s, keyJoins, func(name string, value []byte) error {
+		r, err := parseJoinRecord(value)
+		j.stored[name] = r
+		return err
+	})
+}
+
+// expire drops what is kept of tickets that can no longer be used, above all
+// KeyPackages that nobody answered. Attempts that still wait are in given.
+func (j *joins) expire(now time.Time) (ops []group.Op, given []Ticket) {
+	for _, id := range sortedKeys(j.stored) {
+		r := j.stored[id]
+		if r.expires.IsZero() {
+			r.expires = now // a record of version 1 has the grace time
+		}
+		if now.Before(r.expires.Add(graceTime)) {
+			continue
+		}
+		ops = append(ops, group.Op{Key: keyJoins + id, Class: group.Public})
+		if len(r.ref) > 0 {
+			ops = append(ops, group.Op{Key: keyPackageKey(r.ref), Class: group.Secret})
+		}
+		if a := j.byID[id]; a != nil {
+			given = append(given, a.ticket)
+		}
+		delete(j.stored, id)
+		delete(j.byID, id)
+	}
+	return ops, given
+}
 
 func loadJoinRecord(ctx context.Context, s Store, t Ticket) (*joinRecord, error) {
 	b, err := get(ctx, s, joinKey(t))
@@ -114,6 +161,11 @@ func (j *joins) wake() time.Time {
 	for _, a := range j.byID {
 		at = earlier(at, a.due)
 	}
+	for _, r := range j.stored {
+		if !r.expires.IsZero() {
+			at = earlier(at, r.expires.Add(graceTime))
+		}
+	}
 	return at
 }
 
@@ -125,6 +177,6 @@ func (a *attempt) erase() []group.Op {
 
 // finished records that the ticket led into the group.
 func (a *attempt) finished(gid string) group.Op {
-	done := joinRecord{group: gid}
+	done := joinRecord{group: gid, expires: a.ticket.Expires}
 	return group.Op{Key: joinKey(a.ticket), Value: done.marshal(), Class: group.Public}
 }

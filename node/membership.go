@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/dmlsd/dmls/group"
@@ -38,7 +40,7 @@ func (r *round) invite(in Invite) Outcome {
 	if err != nil {
 		return Outcome{Group: in.Group, Err: err}
 	}
-	if s := g.engine.Status().State; s != stateMember {
+	if s := g.engine.State(); s != stateMember {
 		return Outcome{Group: in.Group, Err: fmt.Errorf("%w (this device is %s)", group.ErrNotMember, s)}
 	}
 	t, op, err := r.tickets.invite(r.env, in.Group, r.c.Timing.TicketLife, r.c.Network.Addrs())
@@ -89,7 +91,8 @@ func (r *round) newKeyPackage(t Ticket) (*joinRecord, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec := &joinRecord{ref: kp.ref, public: kp.public}
+	rec := &joinRecord{ref: kp.ref, public: kp.public, expires: t.Expires}
+	r.joins.stored[t.ID()] = rec
 	r.batch = append(r.batch,
 		group.Op{Key: keyPackageKey(kp.ref), Value: kp.secret, Class: group.Secret},
 		group.Op{Key: joinKey(t), Value: rec.marshal(), Class: group.Public})
@@ -242,6 +245,7 @@ func (r *round) joinReply(peer string, m *joinMessage) error {
 		r.batch = append(r.batch,
 			group.Op{Key: keyPackageKey(a.ref), Class: group.Secret},
 			group.Op{Key: joinKey(a.ticket), Class: group.Public})
+		delete(r.joins.stored, m.ticket)
 		end("", &Refusal{m.refusal, string(m.body)})
 		return nil
 	}
@@ -253,7 +257,7 @@ func (r *round) joinReply(peer string, m *joinMessage) error {
 		return fmt.Errorf("%w: the KeyPackage of this answer was used already", ErrMalformed)
 	}
 	defer clear(secret)
-	g, out, err := r.engine.join(r.env, m.body, secret, a.erase())
+	g, out, err := r.engine.join(r.env, m.body, secret, a.erase(), r.lastCursor)
 	if err != nil {
 		err = fmt.Errorf("node: the inviter's answer is not usable: %w", err)
 		end("", err)
@@ -267,16 +271,34 @@ func (r *round) joinReply(peer string, m *joinMessage) error {
 		}
 	}
 	r.batch = append(r.batch, a.finished(gid))
+	r.joins.stored[m.ticket] = &joinRecord{group: gid, expires: a.ticket.Expires}
 	end(gid, nil)
 	r.begin(gid, g, out)
 	return nil
 }
 
+// lastCursor is the end of the event log of an earlier stay in a group.
+func (r *round) lastCursor(gid string) uint64 {
+	switch g := r.groups[gid]; {
+	case g == nil:
+		return 0
+	case g.broken == nil:
+		return g.engine.Status().Cursor
+	}
+	var last uint64
+	for op, err := range r.c.Store.Load(r.ctx, group.EventPrefix(gid)) {
+		if n, bad := strconv.ParseUint(strings.TrimPrefix(op.Key, group.EventPrefix(gid)), 16, 64); err == nil && bad == nil {
+			last = n
+		}
+	}
+	return last
+}
+
 // replace wipes the records of an earlier stay in a group that this device
-// joins again.
+// joins again. Its event log stays and goes on.
 func (r *round) replace(gid string, old *running) error {
 	if old.broken == nil {
-		switch s := old.engine.Status().State; s {
+		switch s := old.engine.State(); s {
 		case "left", "removed":
 		default:
 			return fmt.Errorf("%w (group %s, this device is %s)", group.ErrAlready, gid, s)
@@ -286,6 +308,7 @@ func (r *round) replace(gid string, old *running) error {
 	if err != nil {
 		return err
 	}
+	ops = slices.DeleteFunc(ops, func(op group.Op) bool { return strings.HasPrefix(op.Key, group.EventPrefix(gid)) })
 	r.batch = append(r.batch, ops...)
 	r.replaced = append(r.replaced, old)
 	delete(r.topics, old.topic)

@@ -153,6 +153,9 @@ func (n *Node) start(ctx context.Context) error {
 		}
 		n.hub.know(gid, status.Cursor+1)
 	}
+	if err := n.blockAgain(ctx); err != nil {
+		return err
+	}
 	if err := n.transport.Start(n); err != nil {
 		return fmt.Errorf("node: transport: %w", err)
 	}

@@ -97,6 +97,9 @@ func TestNodes(t *testing.T) {
 	bs2 := newMemStore()
 	bs2.records = bs.records
 	b = openFake(t, e, "b", bs2)
+	if err := b.Unblock("a"); err != nil { // it was blocked still
+		t.Fatal(err)
+	}
 	if got := texts(t, b, gid, 51); got[50] != "unheard" {
 		t.Errorf("after the restart b read %v", got)
 	}
@@ -189,25 +192,100 @@ func TestEventsEnd(t *testing.T) {
 	}
 }
 
-// Whoever followed the log of an earlier stay is told that it ended. Cursors
-// count from one again, so going on in silence would pass messages over.
-func TestJoiningAgainEndsTheLog(t *testing.T) {
-	n, ctx := openFake(t, newEther(), "a", newMemStore()), short5(t)
-	gid, _ := n.CreateGroup(ctx, "ops")
-	began, ends := make(chan struct{}), make(chan error, 1)
+// Whoever follows a log goes on when the device joins the group again.
+func TestJoiningAgainGoesOn(t *testing.T) {
+	e, ctx := newEther(), short5(t)
+	a, b := openFake(t, e, "a", newMemStore()), openFake(t, e, "b", newMemStore())
+	gid, err := a.CreateGroup(ctx, "ops")
+	if err != nil {
+		t.Fatal(err)
+	}
+	join := func() {
+		t.Helper()
+		line, err := a.Invite(ctx, gid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Join(ctx, line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	join()
+	heard := make(chan group.Event)
 	go func() {
-		var last error
-		for e, err := range n.Events(ctx, gid, 0, true) {
-			if last = err; e.Cursor == 1 {
-				close(began)
+		defer close(heard)
+		for ev, err := range b.Events(ctx, gid, 0, true) {
+			if err != nil {
+				return
+			}
+			heard <- ev
+		}
+	}()
+	wait := func(kind group.Kind) {
+		t.Helper()
+		for ev := range heard {
+			if ev.Kind == kind {
+				return
 			}
 		}
-		ends <- last
+		t.Fatalf("no %s", kind)
+	}
+	wait(group.KindJoined)
+	if err := b.Leave(ctx, gid); err != nil {
+		t.Fatal(err)
+	}
+	wait(group.KindLeft)
+	join()
+	wait(group.KindJoined)
+	var cursors []uint64
+	for ev, err := range b.Events(ctx, gid, 0, false) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		cursors = append(cursors, ev.Cursor)
+	}
+	for i, c := range cursors {
+		if c != uint64(i+1) {
+			t.Fatalf("cursors %v", cursors)
+		}
+	}
+	go func() {
+		for range heard {
+		}
 	}()
-	<-began
-	n.hub.Joined(Ticket{}, gid, nil)
-	if err := <-ends; !errors.Is(err, ErrLogAnew) {
-		t.Errorf("a follower ended with %v", err)
+}
+
+// A peer that was blocked stays so over a restart, until it is allowed again.
+func TestBlockSurvivesRestarts(t *testing.T) {
+	e := newEther()
+	store := newMemStore()
+	again := func() *Node {
+		next := newMemStore()
+		next.records = store.records
+		store = next
+		return openFake(t, e, "a", store)
+	}
+	n := again()
+	for _, peer := range []string{"b", "c"} {
+		if err := n.Block(peer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := n.Unblock("b"); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n = again()
+	if p := n.Peers(); len(p) != 1 || p[0].Peer != "c" || !p[0].Blocked {
+		t.Errorf("peers after a restart: %+v", p)
+	}
+	if err := errors.Join(n.Unblock("c"), n.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if p := again().Peers(); len(p) != 0 {
+		t.Errorf("peers after the next: %+v", p)
 	}
 }
 

@@ -15,6 +15,7 @@ const (
 	keyIdentity    = "d/identity"
 	keyListen      = "d/listen"   // own addresses of the last run
 	keyKnown       = "d/known"    // addresses of peers
+	keyBlocked     = "d/blocked"  // names of peers that are blocked
 	keyGroups      = "d/group/"   // + group id: the list of groups
 	keyTickets     = "d/ticket/"  // + ticket id: one that this device gave out
 	keyWelcomes    = "d/welcome/" // + KeyPackageRef, hex: the answer to a joiner

@@ -88,6 +88,8 @@ func (r *round) rollback(err error) []Outcome {
 	if t, err := loadTickets(context.WithoutCancel(r.ctx), r.c.Store); err == nil {
 		r.tickets = t
 	}
+	// One that cannot be read is kept longer, until the next start.
+	_ = r.joins.load(context.WithoutCancel(r.ctx), r.c.Store)
 	return r.outcomes
 }
 
@@ -293,7 +295,12 @@ func (r *round) tick() error {
 		}
 	}
 	r.batch = append(r.batch, r.tickets.expire(now)...)
+	expired, given := r.joins.expire(now)
+	r.batch = append(r.batch, expired...)
 	r.after(func() {
+		for _, t := range given {
+			r.c.Sink.Joined(t, "", ErrTicketExpired)
+		}
 		r.joins.tick(now, r.c.Network.Send)
 		r.sync.tick(now)
 	})
