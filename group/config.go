@@ -4,11 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/dmlsd/dmls/dag"
 )
 
 // Config holds every limit and delay of the engine (design, section 6). Start
 // from a preset and change what you must.
 type Config struct {
+	// Rule picks the branch to follow at a fork; nil is dag.Support. All members
+	// of a group must have the same, and finality is proved for dag.Support
+	// alone: the others are there to be compared with it.
+	Rule dag.Rule
 	// MaxEpochs bounds how many epochs keep their secrets while somebody stays
 	// silent; the oldest goes first. At least 2: the head and its parent.
 	MaxEpochs int

@@ -209,7 +209,7 @@ func (g *Group) begin(id dag.ID, e *mls.Epoch, info groupInfo, rows []tableRow) 
 	for _, r := range rows {
 		t = t.set(leafOf(r.Member), r.Member)
 	}
-	g.graph = newGraph(g.baseCommit(id, e.Number()), info, rows)
+	g.graph = newGraph(g.cfg.Rule, g.baseCommit(id, e.Number()), info, rows)
 	g.epochs[id] = &epoch{id: id, mls: e, info: info, leaves: t, seen: map[string]struct{}{}}
 }
 

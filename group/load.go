@@ -278,7 +278,7 @@ func (l *loader) loadEpoch(name string, trees *mls.TreeLoader) (*epoch, error) {
 func (l *loader) restoreGone(st stateRecord) {
 	l.root, l.head, l.floor, l.base = dag.ID(st.Root), dag.ID(st.Head), st.Floor, l.rows
 	l.gossip = frame.NewGossip(l.gossipKey, l.generation)
-	l.graph = newGraph(l.baseCommit(dag.ID(st.Base), st.Number), l.info, l.rows)
+	l.graph = newGraph(l.cfg.Rule, l.baseCommit(dag.ID(st.Base), st.Number), l.info, l.rows)
 	l.derive()
 }
 
@@ -291,12 +291,12 @@ func (g *Group) baseCommit(id dag.ID, number uint64) *commit {
 }
 
 // newGraph begins fork choice at a base.
-func newGraph(c *commit, info groupInfo, rows []tableRow) *dag.Graph {
+func newGraph(rule dag.Rule, c *commit, info groupInfo, rows []tableRow) *dag.Graph {
 	voters := make([]dag.Voter, len(rows))
 	for i, r := range rows {
 		voters[i] = dag.Voter{Member: r.Member, Rank: info.rank(keyOf(r.Member)), Leaf: leafOf(r.Member)}
 	}
-	return dag.New(dag.Support{}, dag.Vertex{ID: c.ID, Author: c.Author, Seq: c.Seq}, c.Number, voters)
+	return dag.New(rule, dag.Vertex{ID: c.ID, Author: c.Author, Seq: c.Seq}, c.Number, voters)
 }
 
 // replay adds the commits and frames below the base to the graph, parents

@@ -30,9 +30,15 @@ func (r *round) begin(gid string, g engine, out group.Output) {
 	run := r.adopt(gid, g)
 	run.published = true // nothing is in the outbox that was not published
 	r.fresh[gid] = true
-	r.batch = append(r.batch, group.Op{Key: keyGroups + gid, Value: []byte{recordVersion}, Class: group.Public})
+	r.batch = append(r.batch, GroupRecord(gid))
 	r.after(func() { _ = r.c.Network.Join(run.topic, g.PeerKey()) })
 	r.gather(gid, run, out, "")
+}
+
+// GroupRecord tells a [Driver] that the store holds a group. It is for groups
+// that were founded or joined beside a driver.
+func GroupRecord(gid string) group.Op {
+	return group.Op{Key: keyGroups + gid, Value: []byte{recordVersion}, Class: group.Public}
 }
 
 func (r *round) invite(in Invite) Outcome {

@@ -26,11 +26,11 @@ func (s standing) String() string {
 func (r *run) standings() []standing {
 	var out []standing
 	for i, d := range r.devices {
-		if !d.joined {
+		if !d.joined || d.attack != nil {
 			continue
 		}
 		s := standing{name: d.name, id: d.key()}
-		if i >= r.Members {
+		if i >= r.Members && d.host != nil {
 			s.inviter = d.host.key()
 		}
 		s.st, s.up = d.status()
@@ -43,6 +43,7 @@ func (r *run) standings() []standing {
 type agreement struct {
 	head     group.Status    // of one of them
 	members  map[string]bool // of the head, by identity
+	admins   map[string]bool // likewise
 	stranded []string        // names of those that stay out by the rules
 	problem  string          // why the others do not agree; empty if they do
 }
@@ -53,7 +54,7 @@ type agreement struct {
 // removed: an ejected member does not return through its guests (design,
 // section 5.5).
 func agree(all []standing) agreement {
-	a := agreement{members: map[string]bool{}}
+	a := agreement{members: map[string]bool{}, admins: map[string]bool{}}
 	votes := map[string]int{}
 	for _, s := range all {
 		if s.up && s.st.State == "member" {
@@ -68,7 +69,7 @@ func agree(all []standing) agreement {
 		return a
 	}
 	for _, m := range a.head.Members {
-		a.members[m.ID] = true
+		a.members[m.ID], a.admins[m.ID] = true, m.Admin
 	}
 	for _, s := range all {
 		if s.up && !a.members[s.id] && s.inviter != "" && !a.members[s.inviter] && s.st.State != "removed" && s.st.State != "left" {

@@ -59,8 +59,8 @@ func checkEnactment(e *evidence, a agreement) []string {
 		}
 	}
 	for _, d := range e.deeds {
-		if !d.remove || !d.acknowledged {
-			continue
+		if !d.remove || !d.acknowledged || d.by != d.of && e.scenario.Policy == "admins" && !a.admins[d.by] {
+			continue // for lack of rights it may stay undone (design, section 5.5)
 		}
 		if a.members[d.by] && a.members[d.of] {
 			out = append(out, fmt.Sprintf("%s is on the head, though %s, who is too, removed it", names[d.of], names[d.by]))

@@ -18,6 +18,7 @@ import (
 // it is down.
 type device struct {
 	name   string
+	number int
 	world  *world
 	id     group.Identity
 	rand   io.Reader // for its cryptography
@@ -25,21 +26,30 @@ type device struct {
 	driver *node.Driver // nil while down
 	life   int          // number of its present life
 
+	near   []*device // neighbours, in the order of numbers
 	island int
 	topics map[string]bool
-	inbox  []node.Input // arrived, not stepped yet
-	wakeAt time.Time    // tick scheduled
-	fuse   int          // acts on the network until it dies amid them; 0: none
-	dead   bool         // it has died in the Do under way
+	seen   map[[32]byte]bool // blocks that gossip had; nil where none are handed on
+	skew   time.Duration     // of its clock
+	attack attack            // nil: honest
+	hook   hooks
+	got    int           // bytes
+	inbox  []node.Input  // arrived, not stepped yet
+	wakeAt time.Time     // tick scheduled
+	fuse   int           // acts on the network until it dies amid them; 0: none
+	dead   bool          // it has died in the Do under way
+	down   time.Duration // how long it is down when it dies next; zero: drawn
 
-	ticket *node.Ticket // in use, while it joins
-	host   *device      // who invited it; nil for the creator
-	joined bool
-	shown  []group.Event // what its user was told
-	wrong  []string      // verdicts that no honest frame deserves, and broken invariants
+	founding *mls.KeyPackageBundle // while the group is founded at once
+	ticket   *node.Ticket          // in use, while it joins
+	host     *device               // who invited it; nil for the creator
+	joined   bool
+	shown    []group.Event // what its user was told
+	wrong    []string      // verdicts that no honest frame deserves, and broken invariants
 }
 
-func newDevice(w *world, name string) (*device, error) {
+func newDevice(w *world, number int) (*device, error) {
+	name := fmt.Sprintf("n%02d", number)
 	r := stream(w.Seed, "device "+name)
 	seed := make([]byte, 32)
 	if _, err := io.ReadFull(r, seed); err != nil {
@@ -50,7 +60,7 @@ func newDevice(w *world, name string) (*device, error) {
 		return nil, fmt.Errorf("sim: %w", err)
 	}
 	d := &device{
-		name: name, world: w, rand: r, id: group.Identity{Name: name, Signer: signer},
+		name: name, number: number, world: w, rand: r, id: group.Identity{Name: name, Signer: signer},
 		store: NewStore(), topics: map[string]bool{},
 	}
 	d.store.witness = w.tapWelcome
@@ -59,7 +69,7 @@ func newDevice(w *world, name string) (*device, error) {
 
 func (d *device) key() string { return hex.EncodeToString(d.id.ID()) }
 
-func (d *device) env() group.Env { return group.Env{Now: d.world.now, Rand: d.rand} }
+func (d *device) env() group.Env { return group.Env{Now: d.world.now.Add(d.skew), Rand: d.rand} }
 
 // boot starts a life of the device on its disk.
 func (d *device) boot() error {
@@ -96,8 +106,16 @@ const busy = 3 * time.Millisecond
 
 // take lets an input arrive from the network.
 func (d *device) take(in node.Input) {
-	d.inbox = append(d.inbox, in)
-	if len(d.inbox) > 1 {
+	if b, ok := in.(node.Deliver); ok && d.hasSeen(b.Block) {
+		return
+	}
+	waiting := len(d.inbox) > 0
+	if d.hook.in != nil {
+		d.inbox = append(d.inbox, d.hook.in(in)...)
+	} else {
+		d.inbox = append(d.inbox, in)
+	}
+	if waiting || len(d.inbox) == 0 {
 		return
 	}
 	life := d.life
@@ -121,8 +139,9 @@ func (d *device) do(in ...node.Input) []node.Outcome {
 		d.world.crash(d, "amid its work")
 		return nil
 	}
-	for _, o := range out {
+	for i, o := range out {
 		d.observe(o)
+		d.relay(all[i], o)
 	}
 	d.schedule()
 	return out[len(out)-len(in):]
@@ -152,7 +171,10 @@ func (d *device) schedule() {
 		return
 	}
 	at := d.driver.Wake()
-	if at.IsZero() || at.Equal(d.wakeAt) {
+	if at.IsZero() {
+		return
+	}
+	if at = at.Add(-d.skew); at.Equal(d.wakeAt) {
 		return
 	}
 	if at.Before(d.world.now) {
@@ -173,6 +195,12 @@ func (d *device) schedule() {
 func (d *device) step(in group.Input) bool {
 	out := d.do(node.Step{Group: d.world.gid, In: in})
 	return len(out) == 1 && out[0].Err == nil
+}
+
+// state is member, stranded and so on; empty while the device is down.
+func (d *device) state() string {
+	st, _ := d.status()
+	return st.State
 }
 
 func (d *device) status() (group.Status, bool) {
@@ -244,14 +272,19 @@ func (d *device) reloaded(log []group.LogEntry) string {
 	return ""
 }
 
-// crash ends the device's life. It restarts some seconds later.
+// crash ends the device's life. It restarts when it was told to, or some
+// seconds later.
 func (w *world) crash(d *device, how string) {
 	w.history.line(w.now, d.name, "crash "+how)
 	d.driver, d.inbox, d.wakeAt, d.fuse, d.dead = nil, nil, time.Time{}, 0, false
 	d.life++
 	w.deaths++
 	w.vanish(d)
-	w.after(time.Duration(1+w.faults.IntN(4000))*time.Millisecond, func() {
+	down := time.Duration(1+w.faults.IntN(4000)) * time.Millisecond
+	if d.down > 0 {
+		down, d.down = d.down, 0
+	}
+	w.after(down, func() {
 		d.store = d.store.reopen()
 		w.history.line(w.now, d.name, "restart")
 		if err := d.boot(); err != nil {
@@ -272,8 +305,8 @@ func (s *sink) Events(_ string, events []group.Event) {
 	for _, e := range events {
 		w.history.event(w.now, s.name, e)
 		switch {
-		case e.Kind == group.KindCommit && e.Mine && w.apart:
-			w.commits[s.island]++
+		case e.Kind == group.KindCommit && e.Mine:
+			w.credit(s.number)
 		case e.Kind == group.KindResent && w.said[e.Text] != nil:
 			st, _ := (*device)(s).status()
 			w.said[e.Text].again = true
@@ -292,5 +325,14 @@ func (s *sink) Joined(t node.Ticket, gid string, err error) {
 	default:
 		s.joined = true
 		w.history.line(w.now, s.name, "joined "+gid)
+	}
+}
+
+// credit counts a commit for the device's side of each partition that lasts.
+func (w *world) credit(device int) {
+	for i := range w.Partitions {
+		if p := &w.Partitions[i]; !w.start.IsZero() && !w.now.Before(w.moment(p.At)) && w.now.Before(w.moment(p.Until)) {
+			w.commits[side{i, p.island(device)}]++
+		}
 	}
 }

@@ -15,10 +15,11 @@ type evidence struct {
 	witnesses []witness
 	said      []*saying // acknowledged messages, in order
 	deeds     []deed
-	commits   map[int]int // while apart, by island
+	commits   map[side]int // while a partition lasted
 	crashes   int
 	settled   bool
-	healed    time.Time
+	trouble   time.Time // somebody is cut off from then on
+	healed    time.Time // and nobody any more
 	heal      time.Duration
 	thefts    []Theft
 	err       error // why the run broke off
@@ -35,7 +36,8 @@ type witness struct {
 }
 
 func (r *run) evidence() *evidence {
-	e := &evidence{scenario: r.Scenario, deeds: r.deeds, commits: r.commits, crashes: r.deaths, settled: r.settled, healed: r.healed, err: r.err}
+	e := &evidence{scenario: r.Scenario, deeds: r.deeds, commits: r.commits, crashes: r.deaths, settled: r.settled,
+		trouble: r.moment(r.trouble()), healed: r.healed, err: r.err}
 	for _, text := range r.order {
 		e.said = append(e.said, r.said[text])
 	}
@@ -79,7 +81,7 @@ func (w *witness) has(k group.Kind) bool {
 // judge runs the checkers over the evidence.
 func (e *evidence) judge() *Result {
 	res := &Result{
-		Scenario: e.scenario, Vacuous: e.vacuous(), Messages: len(e.said), Commits: e.commits[0] + e.commits[1],
+		Scenario: e.scenario, Vacuous: e.vacuous(), Messages: len(e.said), Commits: e.commitsApart(),
 		Crashes: e.crashes, Heal: e.heal, Forks: e.forks(), Thefts: e.thefts,
 	}
 	res.Slowest, _, _ = e.slowest()
@@ -106,7 +108,6 @@ func (e *evidence) judge() *Result {
 // slowest is the longest that a message took to a reader, of those sent when
 // nobody was cut off: well before the cut, or after all were on one head again.
 func (e *evidence) slowest() (worst time.Duration, text, reader string) {
-	cut := e.healed.Add(-e.scenario.Apart)
 	for _, w := range e.witnesses {
 		read := map[string]int64{}
 		for _, ev := range w.log {
@@ -116,7 +117,7 @@ func (e *evidence) slowest() (worst time.Duration, text, reader string) {
 		}
 		for _, s := range e.said {
 			t, ok := read[s.text]
-			if way := time.UnixMilli(t).Sub(s.at); ok && way > worst && (cut.Sub(s.at) > 5*time.Second || s.at.Sub(e.healed) >= e.heal) {
+			if way := time.UnixMilli(t).Sub(s.at); ok && way > worst && (e.trouble.Sub(s.at) > 5*time.Second || s.at.Sub(e.healed) >= e.heal) {
 				worst, text, reader = way, s.text, w.name
 			}
 		}
@@ -137,19 +138,32 @@ func (e *evidence) forks() int {
 	return len(at)
 }
 
-// Least that a run must have done to count.
-const (
-	leastCommits  = 2 // on each side, while apart
-	leastMessages = 20
-)
+// commitsApart counts the commits made while a partition lasted.
+func (e *evidence) commitsApart() int {
+	n := 0
+	for _, c := range e.commits {
+		n += c
+	}
+	return n
+}
 
 // vacuous says why a run proves nothing about forks.
 func (e *evidence) vacuous() string {
-	switch {
-	case e.commits[0] < leastCommits || e.commits[1] < leastCommits:
-		return fmt.Sprintf("%d and %d commits while apart, want %d on each side", e.commits[0], e.commits[1], leastCommits)
-	case len(e.said) < leastMessages:
-		return fmt.Sprintf("%d messages, want %d", len(e.said), leastMessages)
+	for i, p := range e.scenario.Partitions {
+		for island := range p.Islands {
+			if n := e.commits[side{i, island}]; n < p.Commits {
+				return fmt.Sprintf("%d commits on island %d of partition %d, want %d", n, island+1, i+1, p.Commits)
+			}
+		}
+	}
+	least := e.scenario.Least
+	switch forks := e.forks(); {
+	case len(e.said) < least.Messages:
+		return fmt.Sprintf("%d messages, want %d", len(e.said), least.Messages)
+	case forks < least.Forks:
+		return fmt.Sprintf("%d forks, want %d", forks, least.Forks)
+	case least.Forks == 0:
+		return ""
 	}
 	var blind []string
 	for _, w := range e.witnesses {

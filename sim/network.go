@@ -1,12 +1,15 @@
 package sim
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/dmlsd/dmls/frame"
+	"github.com/dmlsd/dmls/group"
 	"github.com/dmlsd/dmls/node"
 )
 
@@ -22,8 +25,8 @@ func (p *port) Join(topic string, _ frame.PeerKey) error {
 		return nil
 	}
 	d.topics[topic] = true
-	for _, o := range d.world.devices {
-		if o != d && d.world.linked(d, o) {
+	for _, o := range d.near {
+		if d.world.linked(d, o) {
 			d.world.meet(d, o, topic)
 		}
 	}
@@ -39,18 +42,55 @@ func (p *port) Leave(topic string) error {
 	return nil
 }
 
-// Publish floods a block to the topic's peers on the same island.
+// Publish floods a block to the neighbours in the topic.
 func (p *port) Publish(topic string, block []byte) error {
 	if p.burn() {
 		return nil
 	}
-	p.d.world.tap(block)
-	for _, o := range p.d.world.devices {
-		if o != p.d && o.topics[topic] {
-			p.d.world.carry(p.d, o, block, node.Deliver{Topic: topic, From: p.d.name, Block: block})
-		}
+	blocks := [][]byte{block}
+	if p.d.hook.out != nil {
+		blocks = p.d.hook.out(topic, block)
+	}
+	for _, b := range blocks {
+		p.d.world.tap(b)
+		p.d.hasSeen(b)
+		p.d.flood(topic, b, "")
 	}
 	return nil
+}
+
+// flood sends a block to the neighbours in the topic but one.
+func (d *device) flood(topic string, block []byte, but string) {
+	for _, o := range d.near {
+		if o.topics[topic] && o.name != but {
+			d.world.carry(d, o, block, node.Deliver{Topic: topic, From: d.name, Block: block})
+		}
+	}
+}
+
+// hasSeen reports whether gossip had a block before. Only where blocks are
+// handed on does it remember them: as with libp2p, a block reaches the device
+// once and goes on from it once.
+func (d *device) hasSeen(block []byte) bool {
+	if d.seen == nil {
+		return false
+	}
+	sum := sha256.Sum256(block)
+	was := d.seen[sum]
+	d.seen[sum] = true
+	return was
+}
+
+// relay hands on what the device has accepted.
+func (d *device) relay(in node.Input, o node.Outcome) {
+	b, ok := in.(node.Deliver)
+	if !ok || d.seen == nil || len(o.Results) != 1 {
+		return
+	}
+	switch o.Results[0].Verdict {
+	case group.Applied, group.Forked, group.Duplicate, group.Unopenable:
+		d.flood(b.Topic, b.Block, b.From)
+	}
 }
 
 func (p *port) Send(peer, protocol string, message []byte) error {
@@ -77,8 +117,8 @@ func (p *port) burn() bool {
 
 func (p *port) Peers(topic string) []string {
 	var out []string
-	for _, o := range p.d.world.devices {
-		if o != p.d && o.topics[topic] && p.d.world.linked(p.d, o) {
+	for _, o := range p.d.near {
+		if o.topics[topic] && p.d.world.linked(p.d, o) {
 			out = append(out, o.name)
 		}
 	}
@@ -88,6 +128,62 @@ func (p *port) Peers(topic string) []string {
 func (p *port) Self() string { return p.d.name }
 
 func (p *port) Addrs() []string { return []string{"/sim/" + p.d.name} }
+
+// wireUp gives each device its neighbours.
+func (w *world) wireUp() {
+	n := len(w.devices)
+	link := func(i, j int) {
+		a, b := w.devices[i], w.devices[j]
+		if a != b && !slices.Contains(a.near, b) {
+			a.near, b.near = append(a.near, b), append(b.near, a)
+		}
+	}
+	switch w.Network.Topology {
+	case Ring, Line:
+		for i := range n - 1 {
+			link(i, i+1)
+		}
+		if w.Network.Topology == Ring {
+			link(n-1, 0)
+		}
+	case Star:
+		for i := range n {
+			link(0, i)
+		}
+	case Random:
+		w.wireAtRandom(link)
+	default:
+		for i, d := range w.devices {
+			d.near = slices.Concat(w.devices[:i], w.devices[i+1:])
+		}
+		return
+	}
+	for _, d := range w.devices {
+		d.seen = map[[32]byte]bool{}
+		slices.SortFunc(d.near, func(a, b *device) int { return a.number - b.number })
+	}
+}
+
+// usualDegree is what gossipsub aims at.
+const usualDegree = 6
+
+// wireAtRandom is a ring, so that nobody is left out, with random chords.
+func (w *world) wireAtRandom(link func(i, j int)) {
+	n, degree := len(w.devices), w.Network.Degree
+	if degree == 0 {
+		degree = usualDegree
+	}
+	r := rand.New(stream(w.Seed, "topology"))
+	order := r.Perm(n)
+	for i := range n {
+		link(order[i], order[(i+1)%n])
+	}
+	for i, d := range w.devices {
+		for try := 0; len(d.near) < degree && try < 10*degree; try++ {
+			link(i, r.IntN(n))
+		}
+	}
+}
 
 // linked reports whether two devices can reach each other now.
 func (w *world) linked(a, b *device) bool {
@@ -102,9 +198,10 @@ func (w *world) carry(from, to *device, bytes []byte, in node.Input) {
 	}
 	w.wire.Write(bytes)
 	w.carried++
+	w.bytes += len(bytes)
 	copies := 1
 	if !w.quiet {
-		lost, twice := w.net.Float64() < w.Loss, w.net.Float64() < w.Duplicate
+		lost, twice := w.net.Float64() < w.Network.Loss, w.net.Float64() < w.Network.Duplicate
 		switch {
 		case lost:
 			return
@@ -116,6 +213,7 @@ func (w *world) carry(from, to *device, bytes []byte, in node.Input) {
 	for range copies {
 		w.after(w.latency(), func() {
 			if from.island == to.island && to.life == life {
+				to.got += len(bytes)
 				to.take(in)
 			}
 		})
@@ -123,9 +221,10 @@ func (w *world) carry(from, to *device, bytes []byte, in node.Input) {
 }
 
 func (w *world) latency() time.Duration {
-	d := w.MinLatency + time.Duration(w.net.Int64N(int64(w.MaxLatency-w.MinLatency)+1))
-	if !w.quiet && w.net.Float64() < w.Reorder {
-		d += time.Duration(w.net.Int64N(int64(10*w.MaxLatency) + 1))
+	least, most := time.Duration(w.Network.MinLatency), time.Duration(w.Network.MaxLatency)
+	d := least + time.Duration(w.net.Int64N(int64(most-least)+1))
+	if !w.quiet && w.net.Float64() < w.Network.Reorder {
+		d += time.Duration(w.net.Int64N(int64(10*most) + 1))
 	}
 	return d
 }
@@ -142,8 +241,8 @@ func (w *world) meet(a, b *device, topic string) {
 
 // part tells a topic's peers that a device has left it.
 func (w *world) part(d *device, topic string) {
-	for _, o := range w.devices {
-		if o != d && o.topics[topic] && o.island == d.island && o.driver != nil {
+	for _, o := range d.near {
+		if o.topics[topic] && o.island == d.island && o.driver != nil {
 			o.take(node.PeerLeave{Topic: topic, Peer: d.name})
 		}
 	}
@@ -157,42 +256,40 @@ func (w *world) vanish(d *device) {
 	clear(d.topics)
 }
 
-// cut puts the devices on islands. Those that were linked part.
-func (w *world) cut(island func(*device) int) {
-	for _, d := range w.devices {
-		d.island = island(d)
-	}
-	for _, a := range w.devices {
-		for _, b := range w.devices {
-			if a.island == b.island || a.driver == nil {
-				continue
-			}
-			for _, topic := range slices.Sorted(maps.Keys(a.topics)) {
-				if b.topics[topic] {
-					a.take(node.PeerLeave{Topic: topic, Peer: b.name})
-				}
+// separate puts the devices where the partitions of this moment have them. Two
+// devices are on one island if no partition comes between them. Neighbours that
+// were linked part, others meet.
+func (w *world) separate() {
+	w.cut++
+	was := make([]int, len(w.devices))
+	islands := map[string]int{}
+	for i, d := range w.devices {
+		was[i] = d.island
+		var at []byte
+		for k, active := range w.cuts {
+			if active {
+				at = fmt.Appendf(at, "%d ", w.Partitions[k].island(i))
 			}
 		}
-	}
-}
-
-// heal joins the islands. A device in deaf stays alone.
-func (w *world) heal() {
-	was := map[*device]int{}
-	for _, d := range w.devices {
-		was[d] = d.island
-		d.island = 0
-		if d == w.deaf {
-			d.island = -1
+		if d == w.deaf && len(at) == 0 {
+			at = []byte("deaf")
 		}
+		if _, ok := islands[string(at)]; !ok {
+			islands[string(at)] = len(islands)
+		}
+		d.island = islands[string(at)]
 	}
 	for i, a := range w.devices {
-		for _, b := range w.devices[i+1:] {
-			if was[a] == was[b] || !w.linked(a, b) {
-				continue
-			}
+		for _, b := range a.near {
+			together := was[i] == was[b.number]
 			for _, topic := range slices.Sorted(maps.Keys(a.topics)) {
-				w.meet(a, b, topic)
+				switch {
+				case !b.topics[topic] || together == (a.island == b.island):
+				case together && a.driver != nil:
+					a.take(node.PeerLeave{Topic: topic, Peer: b.name})
+				case !together && i < b.number && w.linked(a, b):
+					w.meet(a, b, topic)
+				}
 			}
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dmlsd/dmls/group"
 	"github.com/dmlsd/dmls/node"
 )
 
@@ -62,10 +61,11 @@ type run struct {
 	*world
 	deeds   []deed
 	spares  []*device // not invited yet
-	loadEnd time.Time // last message planned
-	healed  time.Time
+	ends    time.Time // of all that is planned
+	healed  time.Time // nobody is cut off any more; zero: somebody is, or will be
 	one     time.Time // since when all agree; zero: they do not
 	settled bool
+	texts   int             // tried
 	robbed  []time.Duration // after the first message: when thieves copy all founders
 }
 
@@ -73,7 +73,6 @@ type run struct {
 const (
 	joinTime = 20 * time.Second // for a founder to join
 	lull     = 15 * time.Second // between the last join and the first message
-	chatTime = 20 * time.Second // of chat after the heal
 )
 
 // theftsEach is how many devices a thief copies in each run.
@@ -81,23 +80,28 @@ const theftsEach = 2
 
 // calm is how long all must agree without load: time for confirming frames,
 // and for messages that wait for what will never come.
-var calm = group.Sim().DeliverWait + 5*time.Second
+func (r *run) calm() time.Duration { return r.engine.DeliverWait + 5*time.Second }
 
 func (r *run) play() {
-	r.history.line(r.now, "", fmt.Sprintf("scenario %v", r.Scenario.Args()))
+	r.history.line(r.now, "", fmt.Sprintf("scenario %s, seed %d, %d members", r.Name, r.Seed, r.Members))
 	r.form()
 	if r.err != nil {
 		return
 	}
-	r.quiet = false
-	cutAt := r.now.Add(r.Before)
-	healAt := cutAt.Add(r.Apart)
-	r.loadEnd = healAt.Add(chatTime)
-	r.planMessages()
-	r.planCommits(cutAt, healAt)
-	r.planLeaves(cutAt, healAt)
-	r.planCrashes(cutAt, healAt)
-	r.planThefts(theftsEach, r.loadEnd.Add(calm))
+	r.quiet, r.start = false, r.now
+	r.ends = r.moment(r.end())
+	for i := range r.Partitions {
+		r.planPartition(i)
+	}
+	for i := range r.Events {
+		r.planEvent(r.Events[i])
+	}
+	for _, d := range r.devices {
+		if d.attack != nil {
+			d.attack.begin(r, d)
+		}
+	}
+	r.planThefts(theftsEach, r.ends.Add(r.calm()))
 	for _, after := range r.robbed {
 		r.after(after, func() {
 			for _, d := range r.devices[:r.Members] {
@@ -105,54 +109,69 @@ func (r *run) play() {
 			}
 		})
 	}
-	r.at(cutAt, r.split)
-	r.at(healAt, r.join)
+	healAt := r.moment(r.Scenario.healed())
+	r.at(healAt, func() {
+		r.healed = r.now
+		r.history.line(r.now, "", "nobody is cut off any more")
+	})
 	r.world.run(healAt, nil)
-	r.world.run(healAt.Add(r.After), r.finished)
+	r.world.run(r.ends.Add(time.Duration(r.After)), r.finished)
 }
 
-// form lets the first device found the group and the others join by ticket.
-func (r *run) form() {
-	first := r.devices[0]
-	out := first.do(node.Create{Name: "sim", Policy: group.PolicyOpen})
-	if out[0].Err != nil {
-		r.fail(out[0].Err)
-		return
+// planPartition lets a partition come and go.
+func (r *run) planPartition(i int) {
+	p := &r.Partitions[i]
+	change := func(at Span, apart bool) {
+		r.at(r.moment(at), func() {
+			r.cuts[i] = apart
+			r.history.line(r.now, "", fmt.Sprintf("partition %d: apart %v", i+1, apart))
+			r.separate()
+		})
 	}
-	r.gid, first.joined = out[0].Group, true
-	for _, d := range r.devices[1:r.Members] {
-		r.invite(first, d)
-		r.world.run(r.now.Add(joinTime), func() bool { return d.joined })
-		if !d.joined {
-			r.fail(fmt.Errorf("sim: %s did not join", d.name))
+	for at := p.At; at < p.Until; at += p.Down + p.Up {
+		change(at, true)
+		if p.Down == 0 {
+			break
+		}
+		if at+p.Down < p.Until {
+			change(at+p.Down, false)
+		}
+	}
+	change(p.Until, false)
+	if p.Commits > 0 {
+		for island := range p.Islands {
+			r.at(r.moment(p.At+(p.Until-p.At)*8/10), func() { r.ensure(i, island) })
+		}
+	}
+}
+
+// form lets the first device found the group and the others come in.
+func (r *run) form() {
+	for i := range r.Adversaries {
+		a := r.Adversaries[i]
+		r.devices[a.Device].attack = attacks[a.Name].make(a)
+	}
+	first := r.devices[0]
+	if r.Found == FoundAtOnce {
+		r.formAtOnce()
+	} else {
+		out := first.do(node.Create{Name: "sim", Policy: r.policy()})
+		if out[0].Err != nil {
+			r.fail(out[0].Err)
 			return
+		}
+		r.gid, first.joined = out[0].Group, true
+		for _, d := range r.devices[1:r.Members] {
+			r.invite(first, d)
+			r.world.run(r.now.Add(joinTime), func() bool { return d.joined })
+			if !d.joined {
+				r.fail(fmt.Errorf("sim: %s did not join", d.name))
+				return
+			}
 		}
 	}
 	r.spares = slices.Clone(r.devices[r.Members:])
 	r.world.run(r.now.Add(lull), nil)
-}
-
-// split cuts the group into two islands of at least two founders each.
-func (r *run) split() {
-	size := 2 + r.faults.IntN(r.Members-3)
-	side := map[*device]int{}
-	for i, f := range r.faults.Perm(r.Members) {
-		if i < size {
-			side[r.devices[f]] = 1
-		}
-	}
-	for i, d := range r.spares {
-		side[d] = i % 2
-	}
-	r.history.line(r.now, "", fmt.Sprintf("cut: %d against %d", r.Members-size, size))
-	r.cut(func(d *device) int { return side[d] })
-	r.apart = true
-}
-
-func (r *run) join() {
-	r.history.line(r.now, "", "heal")
-	r.apart, r.healed = false, r.now
-	r.heal()
 }
 
 // finished reports whether the run is over: all agree, and have done so long
@@ -166,10 +185,10 @@ func (r *run) finished() bool {
 		r.one = r.now
 	}
 	since := r.one
-	if since.Before(r.loadEnd) {
-		since = r.loadEnd
+	if since.Before(r.ends) {
+		since = r.ends
 	}
-	r.settled = r.now.Sub(since) >= calm
+	r.settled = r.now.Sub(since) >= r.calm()
 	return r.settled
 }
 

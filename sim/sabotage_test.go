@@ -171,7 +171,7 @@ func TestSabotage(t *testing.T) {
 func TestNeverHealed(t *testing.T) {
 	t.Parallel()
 	s := Default(2)
-	s.After = 40 * time.Second
+	s.After = Span(40 * time.Second)
 	r := finished(t, s, func(r *run) { r.deaf = r.devices[3] })
 	res := r.evidence().judge()
 	if got := complaints(res); res.Converged || !slices.Contains(got, "convergence") {

@@ -1,127 +1,205 @@
 package sim
 
 import (
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
-	"time"
+
+	"github.com/dmlsd/dmls/dag"
+	"github.com/dmlsd/dmls/group"
 )
 
-// Scenario describes a run: a group is formed, chats, is cut into two islands
-// that go on chatting and committing, and is healed.
+// Scenario describes a run: who takes part, the network between them, what
+// they do and what happens to them. Times count from the moment when the group
+// of founders is formed. A run is a function of its scenario.
+//
+// The same thing as a TOML file is described in sim/scenarios/README.md;
+// [Parse] reads it and [Scenario.TOML] writes it.
 type Scenario struct {
-	Seed    uint64
-	Members int // founders, at least 4
-	Spare   int // devices that may be added while the group is apart
+	Name  string `toml:"name,omitempty"`
+	About string `toml:"about,omitempty"` // in a sentence
+	Seed  uint64 `toml:"seed,omitempty"`  // of everything that is drawn
 
-	// Of every message between two devices. Latency is drawn evenly between
-	// the two bounds, which alone reorders messages; Reorder of them take up to
-	// ten times MaxLatency more.
-	MinLatency, MaxLatency   time.Duration
-	Loss, Duplicate, Reorder float64
+	Members int    `toml:"members"`           // founders, 2 to 1,000
+	Joiners int    `toml:"joiners,omitempty"` // devices that "add" may bring in; numbered after the founders
+	Found   string `toml:"found,omitempty"`   // FoundByTickets or FoundAtOnce
+	Policy  string `toml:"policy,omitempty"`  // "open", the default, or "admins"
+	Rule    string `toml:"rule,omitempty"`    // of fork choice: "support", "tag" or "depth"
+	After   Span   `toml:"after"`             // bound for converging once all is healed and done
 
-	Before time.Duration // chat before the partition
-	Apart  time.Duration // how long the islands are apart
-	After  time.Duration // bound for converging after the heal
+	Network Network `toml:"network,omitempty"`
+	Engine  Engine  `toml:"engine,omitempty"`
+	Skew    Span    `toml:"skew,omitempty"` // each clock is off by up to this much, either way
+	Least   Least   `toml:"least,omitempty"`
 
-	Messages int // sent in the whole run
-	Commits  int // on each side while apart
-	Leaves   int // members that ask to leave while apart or healing
-	Crashes  int // devices that crash and restart while apart or healing
+	Partitions  []Partition `toml:"partition,omitempty"`
+	Loads       []Load      `toml:"load,omitempty"`
+	Events      []Event     `toml:"event,omitempty"`
+	Adversaries []Adversary `toml:"adversary,omitempty"`
+
+	// Source is how the scenario is asked for on the command line of
+	// `dmlsd sim`, but for the seed.
+	Source []string `toml:"-"`
 }
 
-// Default is the scenario of `dmlsd sim run`: eight members, half a minute
-// apart, on a bad network.
-func Default(seed uint64) Scenario {
-	return Scenario{
-		Seed: seed, Members: 8, Spare: 2,
-		MinLatency: 5 * time.Millisecond, MaxLatency: 80 * time.Millisecond, Loss: 0.05, Duplicate: 0.03, Reorder: 0.05,
-		Before: 10 * time.Second, Apart: 30 * time.Second, After: 4 * time.Minute,
-		Messages: 40, Commits: 3, Crashes: 1,
-	}
-}
-
-// ErrScenario is wrapped by every complaint of Validate.
-var ErrScenario = errors.New("sim: bad scenario")
-
-// Bounds of a scenario. Beyond maxLoss the machines that repeat things need
-// longer than the time that a run has.
+// How the founders come together.
 const (
-	minMembers, maxMembers = 4, 1000
-	maxLoss                = 0.5
+	FoundByTickets = "tickets" // one after the other, over the network; the default
+	FoundAtOnce    = "at once" // one commit adds all of them, before the run begins
 )
 
-// Validate names the first field that makes no sense.
-func (s Scenario) Validate() error {
-	switch {
-	case s.Members < minMembers || s.Members > maxMembers:
-		return fmt.Errorf("%w: %d members, want %d to %d", ErrScenario, s.Members, minMembers, maxMembers)
-	case s.Spare < 0 || s.Commits < 0 || s.Leaves < 0 || s.Messages < 0 || s.Crashes < 0:
-		return fmt.Errorf("%w: spare, commits, leaves, messages and crashes must not be negative", ErrScenario)
-	case s.MinLatency < 0 || s.MaxLatency < s.MinLatency:
-		return fmt.Errorf("%w: latency from %v to %v", ErrScenario, s.MinLatency, s.MaxLatency)
-	case !share(s.Loss) || !share(s.Duplicate) || !share(s.Reorder) || s.Loss > maxLoss:
-		return fmt.Errorf("%w: loss %v (at most %v), duplicate %v, reorder %v", ErrScenario, s.Loss, maxLoss, s.Duplicate, s.Reorder)
-	case s.Before <= 0 || s.Apart <= 0 || s.After <= 0:
-		return fmt.Errorf("%w: before, apart and after must be positive", ErrScenario)
+// Network is what lies between the devices. Latency is drawn evenly between
+// the two bounds, which alone reorders messages; Reorder of them take up to ten
+// times MaxLatency more.
+type Network struct {
+	Topology   string  `toml:"topology,omitempty"` // Mesh, the default, Ring, Line, Star or Random
+	Degree     int     `toml:"degree,omitempty"`   // neighbours that each device looks for in Random; 0: 6
+	MinLatency Span    `toml:"min_latency,omitempty"`
+	MaxLatency Span    `toml:"max_latency,omitempty"`
+	Loss       float64 `toml:"loss,omitempty"`      // share of messages
+	Duplicate  float64 `toml:"duplicate,omitempty"` // share of messages
+	Reorder    float64 `toml:"reorder,omitempty"`   // share of messages
+}
+
+// Topologies. In all but Mesh a device hands on what it accepted.
+const (
+	Mesh   = "mesh"
+	Ring   = "ring"
+	Line   = "line"
+	Star   = "star" // around device 0
+	Random = "random"
+)
+
+// Engine changes limits and delays of the preset group.Sim: retention,
+// reconciliation and acks. What is zero stays as it is there.
+type Engine struct {
+	MaxEpochs   int  `toml:"max_epochs,omitempty"`
+	MaxAge      Span `toml:"max_age,omitempty"`
+	MaxParked   int  `toml:"max_parked,omitempty"` // bytes
+	MergeDelay  Span `toml:"merge_delay,omitempty"`
+	ReaddDelay  Span `toml:"readd_delay,omitempty"`
+	AckMin      Span `toml:"ack_min,omitempty"`
+	AckMax      Span `toml:"ack_max,omitempty"`
+	AckRate     int  `toml:"ack_rate,omitempty"` // a second
+	DeliverWait Span `toml:"deliver_wait,omitempty"`
+}
+
+// Least is what a run must have come to to count; below it the run is vacuous.
+type Least struct {
+	Messages int `toml:"messages,omitempty"`
+	Forks    int `toml:"forks,omitempty"` // each founder on the head must have seen one
+}
+
+// Partition cuts the network into islands for a time. Devices that no island
+// names are in the first. Several partitions may overlap: two devices reach
+// each other if none of them separates the two.
+type Partition struct {
+	At      Span      `toml:"at"`
+	Until   Span      `toml:"until"`
+	Islands []Devices `toml:"islands"`
+	Commits int       `toml:"commits,omitempty"` // least on each island, or the run is vacuous
+	// A flapping partition: Down apart, Up together, and so on. Zero: apart all
+	// the time.
+	Down Span `toml:"down,omitempty"`
+	Up   Span `toml:"up,omitempty"`
+}
+
+// island returns the number of the island that a device is on.
+func (p *Partition) island(device int) int {
+	return max(0, slices.IndexFunc(p.Islands, func(d Devices) bool { return d.has(device) }))
+}
+
+// Load is work of one kind, spread evenly by chance over a time.
+type Load struct {
+	Do        string  `toml:"do"`
+	By        Devices `toml:"by,omitempty"`
+	Of        Devices `toml:"of,omitempty"`
+	From      Span    `toml:"from,omitempty"`
+	Until     Span    `toml:"until"`
+	Count     int     `toml:"count,omitempty"`      // this often, or
+	PerMinute float64 `toml:"per_minute,omitempty"` // at this rate
+}
+
+// Event is one thing that happens.
+type Event struct {
+	At    Span    `toml:"at"`
+	Do    string  `toml:"do"`
+	By    Devices `toml:"by,omitempty"`    // who: one of these that can; empty: of all
+	Of    Devices `toml:"of,omitempty"`    // whom: one of these; empty: of all
+	For   Span    `toml:"for,omitempty"`   // how long a crashed device is down; zero: drawn, up to 4 s
+	How   string  `toml:"how,omitempty"`   // when it dies: Idle, Written, Lost or Sending; empty: drawn
+	Shift Span    `toml:"shift,omitempty"` // of a clock: forward, or back if negative
+	Draw  uint64  `toml:"draw,omitempty"`  // names the random stream of its choices; zero: its place in the list
+}
+
+// What an event can be.
+const (
+	Say     = "say"    // a message is sent
+	Update  = "update" // a member commits with nothing but its path
+	Add     = "add"    // a member invites a joiner that it can reach
+	Remove  = "remove"
+	Leave   = "leave"
+	Promote = "promote" // to admin
+	Demote  = "demote"
+	Commit  = "commit" // a mixture of Update, Add, Remove and, with admins, Promote and Demote
+	Crash   = "crash"  // a device dies and restarts
+	Clock   = "clock"  // a clock jumps
+)
+
+// When a device dies.
+const (
+	Idle    = "idle"    // between two inputs
+	Written = "written" // amid a commit to its disk, which is found there after the restart
+	Lost    = "lost"    // amid a commit to its disk, which is not
+	Sending = "sending" // while it sends what its disk had to hold first
+)
+
+// Adversary puts a device into bad hands. What it does there has a name; see
+// the list in attacks.
+type Adversary struct {
+	Name   string             `toml:"name"`
+	Device int                `toml:"device"`
+	From   Span               `toml:"from,omitempty"`
+	Until  Span               `toml:"until,omitempty"` // zero: to the end
+	With   map[string]float64 `toml:"with,omitempty"`  // parameters
+}
+
+// devices is how many there are, founders and joiners.
+func (s *Scenario) devices() int { return s.Members + s.Joiners }
+
+// config is the engine's configuration.
+func (s *Scenario) config() group.Config {
+	c := group.Sim()
+	set(&c.MaxEpochs, s.Engine.MaxEpochs)
+	set((*Span)(&c.MaxAge), s.Engine.MaxAge)
+	set(&c.MaxParked, s.Engine.MaxParked)
+	set((*Span)(&c.MergeDelay), s.Engine.MergeDelay)
+	set((*Span)(&c.ReaddDelay), s.Engine.ReaddDelay)
+	set((*Span)(&c.AckMin), s.Engine.AckMin)
+	set((*Span)(&c.AckMax), s.Engine.AckMax)
+	set(&c.AckRate, s.Engine.AckRate)
+	set((*Span)(&c.DeliverWait), s.Engine.DeliverWait)
+	c.Rule = rules[s.Rule]
+	return c
+}
+
+func (s *Scenario) policy() group.Policy {
+	if s.Policy == "admins" {
+		return group.PolicyAdmins
 	}
-	return nil
+	return group.PolicyOpen
 }
 
-func share(p float64) bool { return p >= 0 && p <= 1 }
-
-// Knob is one field of a scenario as a flag of the command line.
-type Knob struct {
-	Name, Help string
-	Value      any // *int, *float64 or *time.Duration
-}
-
-// Knobs lists the fields but the seed.
-func (s *Scenario) Knobs() []Knob {
-	return []Knob{
-		{"members", "founders of the group", &s.Members},
-		{"spare", "devices that may be added while apart", &s.Spare},
-		{"messages", "messages sent in a run", &s.Messages},
-		{"commits", "commits on each side while apart", &s.Commits},
-		{"leaves", "members that ask to leave", &s.Leaves},
-		{"crashes", "devices that crash and restart", &s.Crashes},
-		{"loss", "share of network messages that get lost", &s.Loss},
-		{"duplicate", "share of network messages that come twice", &s.Duplicate},
-		{"reorder", "share of network messages that come much later", &s.Reorder},
-		{"min-latency", "shortest way of a network message", &s.MinLatency},
-		{"max-latency", "longest usual way of a network message", &s.MaxLatency},
-		{"before", "virtual time before the partition", &s.Before},
-		{"apart", "virtual time apart", &s.Apart},
-		{"after", "virtual time allowed for converging", &s.After},
+func set[T comparable](to *T, v T) {
+	var zero T
+	if v != zero {
+		*to = v
 	}
 }
 
-// String is the value as a flag takes it.
-func (k Knob) String() string {
-	switch v := k.Value.(type) {
-	case *int:
-		return fmt.Sprint(*v)
-	case *float64:
-		return fmt.Sprint(*v)
-	case *time.Duration:
-		return v.String()
-	}
-	return ""
-}
+var rules = map[string]dag.Rule{"": dag.Support{}, "support": dag.Support{}, "tag": dag.Tag{}, "depth": dag.Depth{}}
 
-// Args are the flags that make this scenario out of the default one.
-func (s Scenario) Args() []string {
-	usual := Default(s.Seed)
-	args := []string{"--seed", fmt.Sprint(s.Seed)}
-	for i, k := range s.Knobs() {
-		if k.Name == "members" || k.String() != usual.Knobs()[i].String() {
-			args = append(args, "--"+k.Name, k.String())
-		}
-	}
-	return args
-}
-
-// Replay is the command that runs the scenario again and writes its history.
-func (s Scenario) Replay() string {
-	return fmt.Sprintf("dmlsd sim run %s --history seed-%d.txt", strings.Join(s.Args(), " "), s.Seed)
+// Replay is the command that runs the scenario again and shows its history.
+func (s *Scenario) Replay() string {
+	return fmt.Sprintf("dmlsd sim replay %s --seed %d", strings.Join(s.Source, " "), s.Seed)
 }

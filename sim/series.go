@@ -61,13 +61,10 @@ func (s *Summary) Add(r *Result) {
 	}
 }
 
-// Series runs a scenario with the seeds from first to last, some of them at a
+// Series runs the scenarios of the seeds from first to last, some of them at a
 // time, and hands each result over in the order of seeds. It ends early when
 // ctx ends or each returns an error.
-func Series(ctx context.Context, s Scenario, first, last uint64, parallel int, each func(*Result) error) error {
-	if err := s.Validate(); err != nil {
-		return err
-	}
+func Series(ctx context.Context, of func(seed uint64) Scenario, first, last uint64, parallel int, each func(*Result) error) error {
 	if last < first || parallel < 1 {
 		return fmt.Errorf("%w: seeds %d..%d, %d at a time", ErrScenario, first, last, parallel)
 	}
@@ -86,12 +83,10 @@ func Series(ctx context.Context, s Scenario, first, last uint64, parallel int, e
 			case <-ctx.Done():
 				return
 			}
-			s.Seed = seed
-			one := s
 			workers.Add(1)
 			go func() {
 				defer workers.Done()
-				r, err := Run(one)
+				r, err := Run(of(seed))
 				out <- outcome{r, err}
 			}()
 			if seed == last {

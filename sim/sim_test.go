@@ -30,7 +30,7 @@ func TestSeeds(t *testing.T) {
 	t.Parallel()
 	var sum Summary
 	began := time.Now()
-	err := Series(t.Context(), Default(0), 1, seeds(), runtime.GOMAXPROCS(0), func(r *Result) error {
+	err := Series(t.Context(), Default, 1, seeds(), runtime.GOMAXPROCS(0), func(r *Result) error {
 		sum.Add(r)
 		switch {
 		case len(r.Violations) > 0:
@@ -57,7 +57,7 @@ func TestSameSeedSameBytes(t *testing.T) {
 	t.Parallel()
 	var histories [][]byte
 	for range 2 {
-		err := Series(t.Context(), Default(0), 3, 4, 2, func(r *Result) error {
+		err := Series(t.Context(), Default, 3, 4, 2, func(r *Result) error {
 			histories = append(histories, r.History)
 			return nil
 		})
@@ -84,18 +84,19 @@ func TestWeather(t *testing.T) {
 	if testing.Short() || race {
 		t.Skip("many runs: run without -short and without -race")
 	}
-	for name, change := range map[string]func(*Scenario){
-		"calm":  func(s *Scenario) { s.Loss, s.Duplicate, s.Reorder, s.Crashes = 0, 0, 0, 0 },
-		"storm": func(s *Scenario) { s.Loss, s.Duplicate, s.Reorder, s.Crashes = 0.25, 0.2, 0.2, 6 },
-		"four":  func(s *Scenario) { s.Members, s.Spare = 4, 0 },
-		"dozen": func(s *Scenario) { s.Members, s.Spare, s.Commits = 12, 4, 5 },
-		"still": func(s *Scenario) { s.MinLatency, s.MaxLatency = 0, 0 },
+	for name, change := range map[string]func(*Plain){
+		"calm":  func(s *Plain) { s.Loss, s.Duplicate, s.Reorder, s.Crashes = 0, 0, 0, 0 },
+		"storm": func(s *Plain) { s.Loss, s.Duplicate, s.Reorder, s.Crashes = 0.25, 0.2, 0.2, 6 },
+		"four":  func(s *Plain) { s.Members, s.Joiners = 4, 0 },
+		"dozen": func(s *Plain) { s.Members, s.Joiners, s.Commits = 12, 4, 5 },
+		"still": func(s *Plain) { s.MinLatency, s.MaxLatency = 0, 0 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for seed := uint64(1); seed <= 3; seed++ {
-				s := Default(seed)
-				change(&s)
+				p := DefaultPlain()
+				change(&p)
+				s := p.Scenario(seed)
 				r, err := Run(s)
 				if err != nil {
 					t.Fatal(err)
@@ -111,13 +112,13 @@ func TestWeather(t *testing.T) {
 // A run in which nothing happened is vacuous, never converged.
 func TestVacuous(t *testing.T) {
 	t.Parallel()
-	for want, change := range map[string]func(*Scenario){
-		"want 2 on each side": func(s *Scenario) { s.Commits = 0 },
-		"messages, want 20":   func(s *Scenario) { s.Messages = 5 },
+	for want, change := range map[string]func(*Plain){
+		"0 forks, want 1":     func(p *Plain) { p.Commits = 0 },
+		"5 messages, want 20": func(p *Plain) { p.Messages = 5 },
 	} {
-		s := Default(1)
-		change(&s)
-		r, err := Run(s)
+		p := DefaultPlain()
+		change(&p)
+		r, err := Run(p.Scenario(1))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,41 +133,15 @@ func TestVacuous(t *testing.T) {
 	}
 }
 
-func TestValidate(t *testing.T) {
-	if err := Default(1).Validate(); err != nil {
-		t.Fatal(err)
-	}
-	for want, change := range map[string]func(*Scenario){
-		"3 members":     func(s *Scenario) { s.Members = 3 },
-		"1001 members":  func(s *Scenario) { s.Members = 1001 },
-		"spare":         func(s *Scenario) { s.Spare = -1 },
-		"commits":       func(s *Scenario) { s.Commits = -1 },
-		"messages":      func(s *Scenario) { s.Messages = -1 },
-		"crashes":       func(s *Scenario) { s.Crashes = -1 },
-		"latency":       func(s *Scenario) { s.MaxLatency = s.MinLatency - 1 },
-		"loss 0.6":      func(s *Scenario) { s.Loss = 0.6 },
-		"duplicate 1.5": func(s *Scenario) { s.Duplicate = 1.5 },
-		"reorder -1":    func(s *Scenario) { s.Reorder = -1 },
-		"apart":         func(s *Scenario) { s.Apart = 0 },
-	} {
-		s := Default(1)
-		change(&s)
-		if err := s.Validate(); !errors.Is(err, ErrScenario) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", want, err)
-		}
-		if _, err := Run(s); !errors.Is(err, ErrScenario) {
-			t.Errorf("%s was run: %v", want, err)
-		}
-	}
-}
-
 func TestReplay(t *testing.T) {
-	s := Default(7)
-	if got := s.Replay(); got != "dmlsd sim run --seed 7 --members 8 --history seed-7.txt" {
+	p := DefaultPlain()
+	s := p.Scenario(7)
+	if got := s.Replay(); got != "dmlsd sim replay --members 8 --seed 7" {
 		t.Error(got)
 	}
-	s.Loss, s.Apart, s.Crashes = 0.25, time.Minute, 3
-	if got := s.Replay(); got != "dmlsd sim run --seed 7 --members 8 --crashes 3 --loss 0.25 --apart 1m0s --history seed-7.txt" {
+	p.Loss, p.Apart, p.Crashes = 0.25, time.Minute, 3
+	s = p.Scenario(7)
+	if got := s.Replay(); got != "dmlsd sim replay --members 8 --crashes 3 --loss 0.25 --apart 1m0s --seed 7" {
 		t.Error(got)
 	}
 }
@@ -174,9 +149,10 @@ func TestReplay(t *testing.T) {
 // Results come in the order of seeds, and a series can be ended.
 func TestSeries(t *testing.T) {
 	t.Parallel()
-	s := Default(0)
-	s.Members, s.Spare, s.Messages, s.Commits, s.Crashes = 4, 0, 2, 0, 0
-	s.Before, s.Apart, s.After = time.Second, time.Second, time.Second
+	p := DefaultPlain()
+	p.Members, p.Joiners, p.Messages, p.Commits, p.Crashes = 4, 0, 2, 0, 0
+	p.Before, p.Apart, p.After = time.Second, time.Second, time.Second
+	s := p.Scenario
 	for _, parallel := range []int{1, 3, 9} {
 		var got []uint64
 		err := Series(t.Context(), s, 5, 9, parallel, func(r *Result) error {
@@ -195,7 +171,7 @@ func TestSeries(t *testing.T) {
 	if err := Series(ctx, s, 1, 1<<40, 2, func(*Result) error { cancel(); return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("ended with %v", err)
 	}
-	for _, err := range []error{Series(t.Context(), s, 2, 1, 1, nil), Series(t.Context(), s, 1, 2, 0, nil), Series(t.Context(), Scenario{}, 1, 1, 1, nil)} {
+	for _, err := range []error{Series(t.Context(), s, 2, 1, 1, nil), Series(t.Context(), s, 1, 2, 0, nil), Series(t.Context(), func(uint64) Scenario { return Scenario{} }, 1, 1, 1, nil)} {
 		if !errors.Is(err, ErrScenario) {
 			t.Error(err)
 		}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -14,7 +15,7 @@ type saying struct {
 	text    string
 	by      string // identity of the author
 	at      time.Time
-	early   bool            // sent before the cut
+	early   bool            // sent before anybody was cut off
 	again   bool            // sent again later, since nobody was known to have it
 	readers map[string]bool // identities in the epochs that it was sent in: again where nobody could open it
 }
@@ -34,84 +35,120 @@ type deed struct {
 }
 
 // tries is how often a user who is refused, or whose device dies, tries again
-// or leaves it to somebody else.
-const tries = 20
+// or leaves it to somebody else, and pause the time in between.
+const (
+	tries = 20
+	pause = time.Second / 2
+)
 
-// planMessages spreads the messages over the whole run.
-func (r *run) planMessages() {
-	span := int64(r.loadEnd.Sub(r.now))
-	for i := range r.Messages {
-		r.after(time.Duration(r.load.Int64N(span)), func() { r.say(fmt.Sprintf("m%03d", i), tries) })
-	}
+// task is an event of the scenario under way.
+type task struct {
+	Event
+	name string
+	rand *rand.Rand
+	cut  int // which islands there were when it was due
+	left int // tries
 }
 
-// planCommits spreads the commits of both sides over most of the time apart.
-// Near its end each side is brought to the two commits without which the run
-// would prove nothing.
-func (r *run) planCommits(cutAt, healAt time.Time) {
-	span := int64(healAt.Sub(cutAt))
-	for island := range 2 {
-		for range r.Commits {
-			r.at(cutAt.Add(time.Duration(span/20+r.load.Int64N(span*7/10))), func() { r.commit(island, tries) })
+// planEvent makes an event due.
+func (r *run) planEvent(e Event) {
+	t := &task{Event: e, rand: rand.New(stream(r.Seed, fmt.Sprintf("event %d", e.Draw))), left: tries}
+	r.at(r.moment(e.At), func() {
+		t.cut = r.cut
+		switch {
+		case e.Do == Crash:
+			r.mishap(t)
+		case e.Do == Clock:
+			r.jump(t)
+		default:
+			r.attempt(t)
 		}
-		if r.Commits >= 2 {
-			r.at(cutAt.Add(time.Duration(span*8/10)), func() { r.ensure(island) })
-		}
-	}
+	})
 }
 
-// planLeaves lets members leave while the group is apart and shortly after.
-func (r *run) planLeaves(cutAt, healAt time.Time) {
-	span := int64(healAt.Sub(cutAt))
-	for range r.Leaves {
-		r.at(cutAt.Add(time.Duration(r.load.Int64N(span*5/4))), r.leave)
-	}
-}
-
-// leave lets somebody go who does not leave an island empty.
-func (r *run) leave() {
-	who := r.able(-1)
-	d := who[r.load.IntN(len(who))]
-	if len(r.able(d.island)) < 3 {
+// attempt lets somebody do the task, now or after a while. What is more than a
+// message is given up when the islands have changed.
+func (r *run) attempt(t *task) {
+	if r.try(t) || t.left == 0 {
 		return
+	}
+	t.left--
+	r.after(pause, func() {
+		if t.Do == Say || t.cut == r.cut {
+			r.attempt(t)
+		}
+	})
+}
+
+func (r *run) try(t *task) bool {
+	who := r.able(t.By)
+	if len(who) == 0 {
+		return false
+	}
+	d := who[t.rand.IntN(len(who))]
+	switch t.Do {
+	case Say:
+		r.texts++
+		return r.sayBy(d, fmt.Sprintf("m%03d", r.texts))
+	case Update:
+		return d.step(group.Change{Update: true})
+	case Add:
+		return r.add(d, t)
+	case Remove:
+		return r.remove(d, t)
+	case Promote, Demote:
+		return r.rank(d, t, t.Do == Promote)
+	case Leave:
+		return r.leave(d)
+	}
+	return r.mixed(d, t)
+}
+
+// mixed does one of the things that commits are for.
+func (r *run) mixed(d *device, t *task) bool {
+	switch k := t.rand.IntN(10); {
+	case k < 3 && slices.ContainsFunc(r.spares, func(s *device) bool { return s.island == d.island }):
+		return r.add(d, t)
+	case k < 5 && len(r.able(nil)) > 4:
+		return r.remove(d, t)
+	case k < 7 && r.Policy == "admins":
+		return r.rank(d, t, k == 5)
+	}
+	return d.step(group.Change{Update: true})
+}
+
+// able returns the honest devices that can act now, of some or, with none
+// named, of all.
+func (r *run) able(of Devices) []*device {
+	var out []*device
+	for i, d := range r.devices {
+		if d.joined && d.attack == nil && (len(of) == 0 || of.has(i)) && d.state() == "member" {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// leave lets a device go that does not leave an island empty.
+func (r *run) leave(d *device) bool {
+	there := slices.DeleteFunc(r.able(nil), func(o *device) bool { return o.island != d.island })
+	if len(there) < 3 {
+		return false
 	}
 	ok := d.step(group.Leave{})
 	r.deeds = append(r.deeds, deed{remove: true, by: d.key(), of: d.key(), acknowledged: ok})
 	r.history.line(r.now, d.name, fmt.Sprintf("asks to leave: %v", ok))
+	return true
 }
 
-// planCrashes lets devices die while the group is apart and shortly after.
-func (r *run) planCrashes(cutAt, healAt time.Time) {
-	span := int64(healAt.Sub(cutAt))
-	for range r.Crashes {
-		r.at(cutAt.Add(time.Duration(r.faults.Int64N(span*3/2))), r.mishap)
-	}
-}
-
-// able returns the devices that can act now, of one island or, with -1, of any.
-func (r *run) able(island int) []*device {
-	return slices.DeleteFunc(r.members(), func(d *device) bool {
-		st, ok := d.status()
-		return !ok || st.State != "member" || island >= 0 && d.island != island
-	})
-}
-
-// say lets somebody send a text. One that was not acknowledged may be read all
-// the same, so the next try has another.
-func (r *run) say(text string, left int) {
-	who := r.able(-1)
-	if len(who) > 0 && r.sayBy(who[r.load.IntN(len(who))], text) || left == 0 {
-		return
-	}
-	r.after(time.Second, func() { r.say(text+"'", left-1) })
-}
-
+// sayBy lets a device send a text. One that was not acknowledged may be read
+// all the same, so the next try has another.
 func (r *run) sayBy(d *device, text string) bool {
 	if !d.step(group.Send{Text: []byte(text)}) {
 		return false
 	}
 	st, _ := d.status()
-	s := &saying{text: text, by: d.key(), at: r.now, early: !r.apart && r.healed.IsZero(), readers: map[string]bool{}}
+	s := &saying{text: text, by: d.key(), at: r.now, early: r.now.Before(r.moment(r.trouble())), readers: map[string]bool{}}
 	s.readBy(st.Members)
 	i := slices.IndexFunc(d.shown, func(e group.Event) bool { return e.Kind == group.KindMessage && e.Mine && e.Text == text })
 	if i < 0 || d.shown[i].Head != st.Head {
@@ -121,52 +158,68 @@ func (r *run) sayBy(d *device, text string) bool {
 	return true
 }
 
-// commit lets a device of the island do one of the things that commits are
-// for, until one is done.
-func (r *run) commit(island, left int) {
-	if !r.apart || left == 0 {
-		return
+// add lets a device invite a joiner that it can reach.
+func (r *run) add(d *device, t *task) bool {
+	i := slices.IndexFunc(r.spares, func(s *device) bool { return s.island == d.island && (len(t.Of) == 0 || t.Of.has(s.number)) })
+	if i < 0 {
+		return false
 	}
-	if who := r.able(island); len(who) > 0 && r.act(who[r.load.IntN(len(who))], island) {
-		return
+	s := r.spares[i]
+	if !r.invite(d, s) {
+		return false
 	}
-	r.after(time.Second/2, func() { r.commit(island, left-1) })
+	r.spares = slices.Delete(r.spares, i, i+1)
+	r.deeds = append(r.deeds, deed{by: d.key(), of: s.key(), acknowledged: true})
+	return true
 }
 
-func (r *run) act(d *device, island int) bool {
-	st, _ := d.status()
-	spare := slices.IndexFunc(r.spares, func(s *device) bool { return s.island == island })
-	k := r.load.IntN(10)
-	switch {
-	case k < 3 && spare >= 0:
-		s := r.spares[spare]
-		if !r.invite(d, s) {
-			return false
-		}
-		r.spares = slices.Delete(r.spares, spare, spare+1)
-		r.deeds = append(r.deeds, deed{by: d.key(), of: s.key(), acknowledged: true})
-		return true
-	case k < 5 && len(st.Members) > 4:
-		m := st.Members[r.load.IntN(len(st.Members))]
-		if m.Self {
-			return false
-		}
-		ok := d.step(group.Change{Remove: []uint32{m.Leaf}})
+// remove lets a device remove another member.
+func (r *run) remove(d *device, t *task) bool {
+	who := r.others(d, t)
+	if len(who) == 0 {
+		return false
+	}
+	m := who[t.rand.IntN(len(who))]
+	ok := d.step(group.Change{Remove: []uint32{m.Leaf}})
+	if ok || d.driver == nil { // it may be done if the device died
 		r.deeds = append(r.deeds, deed{remove: true, by: d.key(), of: m.ID, acknowledged: ok})
-		return ok
 	}
-	return d.step(group.Change{Update: true})
+	return ok
 }
 
-// ensure sees to it that an island has made two commits before the heal.
-func (r *run) ensure(island int) {
-	if !r.apart || r.commits[island] >= 2 {
+// rank lets a device promote another member or demote it.
+func (r *run) rank(d *device, t *task, up bool) bool {
+	who := slices.DeleteFunc(r.others(d, t), func(m group.Member) bool { return m.Admin == up })
+	if len(who) == 0 {
+		return false
+	}
+	leaf := []uint32{who[t.rand.IntN(len(who))].Leaf}
+	if up {
+		return d.step(group.Change{Promote: leaf})
+	}
+	return d.step(group.Change{Demote: leaf})
+}
+
+// others are the members that a device may do something to.
+func (r *run) others(d *device, t *task) []group.Member {
+	st, _ := d.status()
+	return slices.DeleteFunc(slices.Clone(st.Members), func(m group.Member) bool {
+		return m.Self || len(t.Of) > 0 && !slices.ContainsFunc(t.Of, func(i int) bool { return r.devices[i].key() == m.ID })
+	})
+}
+
+// ensure sees to it that an island makes the commits without which the run
+// would prove nothing.
+func (r *run) ensure(partition, island int) {
+	p := &r.Partitions[partition]
+	if !r.now.Before(r.moment(p.Until)) || r.commits[side{partition, island}] >= p.Commits {
 		return
 	}
-	if who := r.able(island); len(who) > 0 {
-		who[r.load.IntN(len(who))].step(group.Change{Update: true})
+	who := slices.DeleteFunc(r.able(nil), func(d *device) bool { return p.island(d.number) != island })
+	if len(who) > 0 {
+		who[r.faults.IntN(len(who))].step(group.Change{Update: true})
 	}
-	r.after(time.Second/2, func() { r.ensure(island) })
+	r.after(pause, func() { r.ensure(partition, island) })
 }
 
 // invite hands a ticket of one device to another.
@@ -183,25 +236,42 @@ func (r *run) invite(by, d *device) bool {
 // mishap lets a device die: between two inputs, in the middle of a commit to
 // its disk, which is then there or lost, or while it sends what that commit
 // allowed it to send.
-func (r *run) mishap() {
+func (r *run) mishap(t *task) {
 	var who []*device
-	for _, d := range r.devices {
-		if d.driver != nil && d.store.crash == nil && d.fuse == 0 && (d.joined || d.ticket != nil) {
+	for i, d := range r.devices {
+		if d.driver != nil && d.store.crash == nil && d.fuse == 0 && (d.joined || d.ticket != nil) && (len(t.By) == 0 || t.By.has(i)) {
 			who = append(who, d)
 		}
 	}
 	if len(who) == 0 {
 		return
 	}
-	d := who[r.faults.IntN(len(who))]
-	switch r.faults.IntN(4) {
-	case 0:
+	d := who[t.rand.IntN(len(who))]
+	d.down = time.Duration(t.For)
+	how := t.How
+	if how == "" {
+		how = []string{Idle, Written, Lost, Sending}[t.rand.IntN(4)]
+	}
+	switch how {
+	case Idle:
 		r.crash(d, "between two inputs")
-	case 1:
+	case Written:
 		d.store.crash = func() bool { return true }
-	case 2:
+	case Lost:
 		d.store.crash = func() bool { return false }
 	default:
-		d.fuse = 1 + r.faults.IntN(4)
+		d.fuse = 1 + t.rand.IntN(4)
 	}
+}
+
+// jump moves a clock.
+func (r *run) jump(t *task) {
+	who := t.By
+	if len(who) == 0 {
+		who = some(0, len(r.devices)-1)
+	}
+	d := r.devices[who[t.rand.IntN(len(who))]]
+	d.skew += time.Duration(t.Shift)
+	r.history.line(r.now, d.name, fmt.Sprintf("clock jumps by %v", t.Shift))
+	d.schedule()
 }

@@ -19,22 +19,24 @@ var epoch0 = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 type world struct {
 	Scenario
 	now     time.Time
+	start   time.Time // the group is formed; zero: not yet
 	agenda  agenda
 	count   uint64 // events scheduled so far
 	devices []*device
 	byName  map[string]*device
 	gid     string
-	apart   bool
-	commits map[int]int        // made while apart, by island
+	cuts    []bool             // partitions that separate now
+	cut     int                // changes of cuts
+	commits map[side]int       // made while a partition lasted
 	said    map[string]*saying // acknowledged messages, by text
 	order   []string           // their texts, in order
 	quiet   bool               // no loss and no repeats: while the group forms
 	deaf    *device            // is left out when the islands are healed; for tests
 	net     *rand.Rand
-	load    *rand.Rand
 	faults  *rand.Rand
 	wire    hash.Hash // of all that was sent, in order
-	carried int
+	carried int       // messages
+	bytes   int       // in them
 	deaths  int
 	history *history
 	err     error
@@ -46,6 +48,9 @@ type world struct {
 	loots    []*loot            // copies of devices that thieves took
 }
 
+// side is an island of a partition, by number.
+type side struct{ partition, island int }
+
 // stream derives an independent random stream from the seed.
 func stream(seed uint64, purpose string) *rand.ChaCha8 {
 	sum := sha256.Sum256(fmt.Appendf(binary.BigEndian.AppendUint64(nil, seed), " %s", purpose))
@@ -53,18 +58,27 @@ func stream(seed uint64, purpose string) *rand.ChaCha8 {
 }
 
 func newWorld(s Scenario) (*world, error) {
+	s = s.Expand()
 	w := &world{
-		Scenario: s, now: epoch0, byName: map[string]*device{}, commits: map[int]int{}, said: map[string]*saying{}, quiet: true,
-		net: rand.New(stream(s.Seed, "network")), load: rand.New(stream(s.Seed, "load")), faults: rand.New(stream(s.Seed, "faults")),
+		Scenario: s, now: epoch0, byName: map[string]*device{}, cuts: make([]bool, len(s.Partitions)), commits: map[side]int{},
+		said: map[string]*saying{}, quiet: true,
+		net: rand.New(stream(s.Seed, "network")), faults: rand.New(stream(s.Seed, "faults")),
 		wire: sha256.New(), history: &history{},
-		engine: group.Sim(), captured: map[string]capture{}, welcomes: map[string][]byte{},
+		engine: s.config(), captured: map[string]capture{}, welcomes: map[string][]byte{},
 	}
-	for i := range s.Members + s.Spare {
-		d, err := newDevice(w, fmt.Sprintf("n%02d", i))
+	clocks := rand.New(stream(s.Seed, "clocks"))
+	for i := range s.devices() {
+		d, err := newDevice(w, i)
 		if err != nil {
 			return nil, err
 		}
+		if s.Skew > 0 {
+			d.skew = time.Duration(clocks.Int64N(2*int64(s.Skew)+1) - int64(s.Skew))
+		}
 		w.devices, w.byName[d.name] = append(w.devices, d), d
+	}
+	w.wireUp()
+	for _, d := range w.devices {
 		if err := d.boot(); err != nil {
 			return nil, err
 		}
@@ -119,8 +133,12 @@ func (w *world) at(t time.Time, f func()) {
 
 func (w *world) after(d time.Duration, f func()) { w.at(w.now.Add(d), f) }
 
-// maxBurst bounds the events of one virtual moment: beyond it something spins.
-const maxBurst = 10_000
+// moment is a time of the scenario.
+func (w *world) moment(s Span) time.Time { return w.start.Add(time.Duration(s)) }
+
+// maxBurst bounds the events of one virtual moment, for each device: beyond it
+// something spins.
+const maxBurst = 1_000
 
 // run lets time pass until a moment, or until done, asked once a virtual
 // second, says so.
@@ -140,7 +158,7 @@ func (w *world) run(until time.Time, done func() bool) {
 		if burst++; e.at.After(w.now) {
 			w.now, burst = e.at, 0
 		}
-		if burst > maxBurst {
+		if burst > maxBurst*(10+len(w.devices)) {
 			w.fail(fmt.Errorf("sim: time stands still: %d events at %v", burst, w.now.Sub(epoch0)))
 			return
 		}

@@ -25,13 +25,68 @@ func (a *app) simCmd() *cobra.Command {
 		Use: "sim", Short: "Run the engine in virtual time", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.simRunCmd())
+	cmd.AddCommand(a.simRunCmd(), a.simReplayCmd())
 	return cmd
+}
+
+// simSource says which scenarios are meant: flags that the verbs share.
+type simSource struct {
+	plain    sim.Plain
+	scenario string
+	changed  func(flag string) bool
+}
+
+func (src *simSource) flags(cmd *cobra.Command) {
+	src.plain = sim.DefaultPlain()
+	src.changed = cmd.Flags().Changed
+	cmd.Flags().StringVar(&src.scenario, "scenario", "", "NAME or FILE instead of the plain cut; see sim/scenarios/README.md.\n"+
+		"Names: "+strings.Join(sim.Names(), ", "))
+	for _, k := range src.plain.Knobs() {
+		knobFlag(cmd, k)
+		cmd.MarkFlagsMutuallyExclusive("scenario", k.Name)
+	}
+}
+
+// scenarios returns the scenario of each seed, once one of them was found to
+// make sense. own is the seed that a file names.
+func (src *simSource) scenarios() (of func(seed uint64) sim.Scenario, own uint64, err error) {
+	of = src.plain.Scenario
+	if src.scenario != "" {
+		if of, own, err = namedScenario(src.scenario); err != nil {
+			return nil, 0, err
+		}
+	}
+	s := of(max(1, own))
+	return of, own, badScenario(s.Validate())
+}
+
+// namedScenario finds a scenario by name or in a file.
+func namedScenario(ref string) (of func(seed uint64) sim.Scenario, own uint64, err error) {
+	if of, err = sim.Named(ref); of != nil || err != nil {
+		return of, 0, badScenario(err)
+	}
+	b, err := os.ReadFile(ref)
+	if err != nil {
+		return nil, 0, &api.Error{What: "no such scenario", Why: fmt.Sprintf("%q is neither a name nor a file that can be read", ref),
+			Fix: "names: " + strings.Join(sim.Names(), ", "), Code: api.Usage}
+	}
+	s, err := sim.Parse(b)
+	if err != nil {
+		return nil, 0, badScenario(fmt.Errorf("%s: %w", ref, err))
+	}
+	return s.Seeded(ref), s.Seed, nil
+}
+
+func badScenario(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &api.Error{What: "cannot simulate that", Why: strings.Replace(err.Error(), "sim: bad scenario: ", "", 1), Fix: "see: dmlsd sim run --help", Code: api.Usage}
 }
 
 // simRun is one call of `sim run`.
 type simRun struct {
-	scenario    sim.Scenario
+	source      simSource
 	first, last uint64
 	parallel    int
 	asJSON      bool
@@ -41,39 +96,41 @@ type simRun struct {
 
 func (a *app) simRunCmd() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "run", Short: "Form groups, cut them in two, heal them, and check what became of them", Args: cobra.NoArgs,
+		Use: "run", Short: "Form groups, cut them apart, heal them, and check what became of them", Args: cobra.NoArgs,
 		Long: `Runs the real engine with real cryptography in virtual time. In each run a group
-is formed by tickets, chats, is cut into two islands that go on chatting and
-committing over a bad network with crashing devices, and is healed. Then it
-must come to one head, one key, the same members and the same messages.
+is formed, chats, is cut into islands that go on chatting and committing over a
+bad network with crashing devices, and is healed. Then it must come to one
+head, one key, the same members and the same messages.
 
-A run counts only if each side made at least two commits while apart, at least
-20 messages were sent and every founder saw the fork; others are "vacuous".
-The same seed gives the same bytes of history. Exits with 1 on any violation.`,
+A run counts only if it came to what its scenario asks for at least, above all
+forks that every founder saw; others are "vacuous". The same seed gives the
+same bytes of history. Exits with 1 on any violation.`,
+		Example: "  dmlsd sim run --members 8 --seeds 1..1000\n  dmlsd sim run --scenario suite --seeds 1..1000\n  dmlsd sim run --scenario mine.toml --seed 7 --history seed-7.txt",
 	}
-	r := &simRun{scenario: sim.Default(1)}
+	r := &simRun{}
 	seed := cmd.Flags().Uint64("seed", 1, "seed of one run")
 	seeds := cmd.Flags().String("seeds", "", "range of seeds, A..B")
 	history := cmd.Flags().String("history", "", "write what happened to `FILE`")
 	cmd.Flags().IntVar(&r.parallel, "parallel", runtime.GOMAXPROCS(0), "runs at a time")
 	cmd.Flags().BoolVar(&r.asJSON, "json", false, "print the summary as JSON, on the last line")
-	for _, k := range r.scenario.Knobs() {
-		knobFlag(cmd, k)
-	}
+	r.source.flags(cmd)
 	cmd.MarkFlagsMutuallyExclusive("seed", "seeds")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		var err error
-		if r.first, r.last, err = seedRange(*seed, *seeds); err != nil {
+		of, own, err := r.source.scenarios()
+		if err != nil {
 			return err
 		}
-		if err := r.scenario.Validate(); err != nil {
-			return &api.Error{What: "cannot simulate that", Why: strings.TrimPrefix(err.Error(), "sim: "), Fix: "see: dmlsd sim run --help", Code: api.Usage}
+		if own != 0 && !r.source.changed("seed") {
+			*seed = own
+		}
+		if r.first, r.last, err = seedRange(*seed, *seeds); err != nil {
+			return err
 		}
 		if r.parallel < 1 {
 			return &api.Error{What: "cannot simulate that", Why: "--parallel must be 1 or more", Fix: "leave it out", Code: api.Usage}
 		}
 		if *history == "" {
-			return r.run(cmd.Context(), a)
+			return r.run(cmd.Context(), a, of)
 		}
 		f, err := os.Create(*history)
 		if err != nil {
@@ -81,11 +138,47 @@ The same seed gives the same bytes of history. Exits with 1 on any violation.`,
 		}
 		w := bufio.NewWriter(f)
 		r.history = w
-		err = r.run(cmd.Context(), a)
+		err = r.run(cmd.Context(), a, of)
 		if e := errors.Join(w.Flush(), f.Close()); e != nil && err == nil {
 			err = api.Explain("cannot write the history", e)
 		}
 		return err
+	}
+	return cmd
+}
+
+func (a *app) simReplayCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "replay", Short: "Run one seed and show what happened", Args: cobra.NoArgs,
+		Long: `Runs one seed again and prints its history: what every device did and was told,
+in virtual time. Exits with 1 on any violation.`,
+	}
+	src := &simSource{}
+	seed := cmd.Flags().Uint64("seed", 1, "seed of the run")
+	src.flags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		of, own, err := src.scenarios()
+		if err != nil {
+			return err
+		}
+		if own != 0 && !src.changed("seed") {
+			*seed = own
+		}
+		res, err := sim.Run(of(*seed))
+		if err != nil {
+			return badScenario(err)
+		}
+		if _, err := a.out.Write(res.History); err != nil {
+			return api.Explain("cannot print the history", err)
+		}
+		switch {
+		case len(res.Violations) > 0:
+			return &api.Error{What: fmt.Sprintf("seed %d broke %d promises", *seed, len(res.Violations)), Why: "see the end of the history",
+				Fix: "shrink it with: dmlsd sim minimize", Code: api.Failed}
+		case res.Vacuous != "":
+			fmt.Fprintf(a.talk, "vacuous: %s\n", res.Vacuous)
+		}
+		return nil
 	}
 	return cmd
 }
@@ -117,10 +210,10 @@ func seedRange(seed uint64, seeds string) (first, last uint64, err error) {
 }
 
 // run runs the seeds, tells how far it is, and ends with the summary.
-func (r *simRun) run(ctx context.Context, a *app) error {
+func (r *simRun) run(ctx context.Context, a *app, of func(seed uint64) sim.Scenario) error {
 	began := time.Now()
 	p := newProgress(a.talk, r.last-r.first+1)
-	err := sim.Series(ctx, r.scenario, r.first, r.last, r.parallel, func(res *sim.Result) error {
+	err := sim.Series(ctx, of, r.first, r.last, r.parallel, func(res *sim.Result) error {
 		r.summary.Add(res)
 		if r.history != nil {
 			if _, err := r.history.Write(res.History); err != nil {
@@ -172,7 +265,11 @@ func failure(w io.Writer, res *sim.Result) {
 // print is the summary for people.
 func (r *simRun) print(w io.Writer, took time.Duration) {
 	s := &r.summary
-	fmt.Fprintf(w, "runs        %d of %d founders, in %v\n", s.Runs, r.scenario.Members, took.Round(time.Millisecond))
+	what := fmt.Sprintf("plain, %d founders", r.source.plain.Members)
+	if r.source.scenario != "" {
+		what = r.source.scenario
+	}
+	fmt.Fprintf(w, "runs        %d of %s, in %v\n", s.Runs, what, took.Round(time.Millisecond))
 	fmt.Fprintf(w, "converged   %d\n", s.Converged)
 	fmt.Fprintf(w, "vacuous     %d (%.1f %%)\n", s.Vacuous, 100*float64(s.Vacuous)/float64(max(1, s.Runs)))
 	fmt.Fprintf(w, "stranded    %d\n", s.Stranded)

@@ -12,7 +12,7 @@ import (
 )
 
 // smallSim is a quick run: a calm network and little to do.
-const smallSim = "--members 4 --spare 0 --crashes 0 --messages 20 --commits 2 --before 2s --apart 8s"
+const smallSim = "--members 4 --joiners 0 --crashes 0 --messages 20 --commits 2 --before 2s --apart 8s"
 
 func TestSimRun(t *testing.T) {
 	t.Parallel()
@@ -61,7 +61,7 @@ func TestSimViolation(t *testing.T) {
 	}
 	for _, want := range []string{
 		"seed 3\n  violation  convergence: ", "  |     ", " wire ",
-		"  replay     dmlsd sim run --seed 3 --members 4 --spare 0 --messages 20 --commits 2 --crashes 0 --before 2s --apart 8s --after 1s --history seed-3.txt\n",
+		"  replay     dmlsd sim replay --members 4 --joiners 0 --messages 20 --commits 2 --crashes 0 --before 2s --apart 8s --after 1s --seed 3\n",
 		"dmlsd: error: 1 of 1 runs broke a promise",
 	} {
 		if !strings.Contains(talk, want) {
@@ -74,7 +74,9 @@ func TestSimUsage(t *testing.T) {
 	t.Parallel()
 	s := shell{t: t, home: t.TempDir()}
 	for args, want := range map[string]string{
-		"--members 3":                "3 members",
+		"--members 1":                "1 members",
+		"--scenario none":            "no such scenario",
+		"--scenario plain --loss 0":  "scenario",
 		"--loss 0.9":                 "loss 0.9",
 		"--seeds 5..1":               "A at most B",
 		"--seeds 5":                  "not A..B",
@@ -92,21 +94,31 @@ func TestSimUsage(t *testing.T) {
 	}
 }
 
-// The flags that Replay prints give the scenario again.
-func TestSimFlags(t *testing.T) {
-	want := sim.Default(9)
-	want.Loss, want.Members, want.Crashes, want.Apart = 0.125, 11, 4, want.Apart*2
-	a := &app{}
-	cmd := a.simRunCmd()
-	if err := cmd.ParseFlags(want.Args()); err != nil {
+// The command that a failure prints runs the same scenario again, whatever it
+// was made from.
+func TestSimReplay(t *testing.T) {
+	t.Parallel()
+	s := shell{t: t, home: t.TempDir()}
+	file := filepath.Join(t.TempDir(), "mine.toml")
+	plain := sim.DefaultPlain()
+	plain.Members, plain.Joiners, plain.Messages, plain.Apart = 4, 0, 21, plain.Apart/4
+	scenario := plain.Scenario(5)
+	b, err := scenario.TOML()
+	if err != nil {
 		t.Fatal(err)
 	}
-	usual := sim.Default(9)
-	for i, k := range want.Knobs() {
-		value := cmd.Flags().Lookup(k.Name).Value.String()
-		changed := cmd.Flags().Changed(k.Name)
-		if k.String() != value || !changed && k.String() != usual.Knobs()[i].String() {
-			t.Errorf("--%s is %s, want %s", k.Name, value, k)
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []func(uint64) sim.Scenario{plain.Scenario, scenario.Seeded(file)} {
+		want := from(5)
+		res, err := sim.Run(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		args := strings.Fields(want.Replay())
+		if code, out, talk := s.run(args[1:]...); code != 0 || out != string(res.History) {
+			t.Errorf("%s: exit code %d, %q, %d bytes, want %d", want.Replay(), code, talk, len(out), len(res.History))
 		}
 	}
 }
