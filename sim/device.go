@@ -45,6 +45,7 @@ type device struct {
 	host     *device               // who invited it; nil for the creator
 	joined   bool
 	shown    []group.Event // what its user was told
+	shownAt  []time.Time   // and when, by the world's clock
 	wrong    []string      // verdicts that no honest frame deserves, and broken invariants
 }
 
@@ -303,6 +304,7 @@ func (s *sink) Events(_ string, events []group.Event) {
 	w := s.world
 	s.shown = append(s.shown, events...)
 	for _, e := range events {
+		s.shownAt = append(s.shownAt, w.now)
 		w.history.event(w.now, s.name, e)
 		switch {
 		case e.Kind == group.KindCommit && e.Mine:

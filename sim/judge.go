@@ -30,6 +30,7 @@ type witness struct {
 	standing
 	log    []group.Event    // its event log, from its disk
 	shown  []group.Event    // what its user was told
+	when   []time.Time      // and when, by the world's clock
 	frames []group.LogEntry // the frames that it opened, in canonical order
 	wrong  []string         // verdicts that no honest frame deserves
 	disk   string           // how its disk, loaded anew, differs from its memory; empty if it does not
@@ -46,7 +47,7 @@ func (r *run) evidence() *evidence {
 	}
 	for _, s := range r.standings() {
 		d := r.byName[s.name]
-		w := witness{standing: s, shown: d.shown, wrong: d.wrong}
+		w := witness{standing: s, shown: d.shown, when: d.shownAt, wrong: d.wrong}
 		var err error
 		if w.log, err = d.log(); err != nil && e.err == nil {
 			e.err = fmt.Errorf("sim: event log of %s: %w", d.name, err)
@@ -109,15 +110,15 @@ func (e *evidence) judge() *Result {
 // nobody was cut off: well before the cut, or after all were on one head again.
 func (e *evidence) slowest() (worst time.Duration, text, reader string) {
 	for _, w := range e.witnesses {
-		read := map[string]int64{}
-		for _, ev := range w.log {
+		read := map[string]time.Time{}
+		for i, ev := range w.shown {
 			if ev.Kind == group.KindMessage {
-				read[ev.Text] = ev.Time
+				read[ev.Text] = w.when[i]
 			}
 		}
 		for _, s := range e.said {
 			t, ok := read[s.text]
-			if way := time.UnixMilli(t).Sub(s.at); ok && way > worst && (e.trouble.Sub(s.at) > 5*time.Second || s.at.Sub(e.healed) >= e.heal) {
+			if way := t.Sub(s.at); ok && way > worst && (e.trouble.Sub(s.at) > 5*time.Second || s.at.Sub(e.healed) >= e.heal) {
 				worst, text, reader = way, s.text, w.name
 			}
 		}

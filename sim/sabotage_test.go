@@ -49,7 +49,16 @@ var sabotage = []struct {
 		w := e.reader()
 		w.log = append(w.log, w.log[w.message(3)])
 	}},
-	{"a device sits on a message", "delay", func(e *evidence) { w := e.reader(); w.log[w.message(1)].Time += 40_000 }},
+	{"a device sits on a message", "delay", func(e *evidence) {
+		w := e.reader()
+		w.when = slices.Clone(w.when)
+		for i, ev := range w.shown {
+			if ev.Kind == group.KindMessage {
+				w.when[i] = w.when[i].Add(40 * time.Second)
+				return
+			}
+		}
+	}},
 	{"a device swaps two messages of one sender", "order", func(e *evidence) {
 		w := e.reader()
 		for i := range w.log {
