@@ -4,7 +4,6 @@ import "github.com/dmlsd/dmls/node"
 
 // attackKind is a way of misbehaving that a scenario can name.
 type attackKind struct {
-	about  string
 	params map[string]float64 // with their usual values
 	make   func(Adversary) attack
 }
@@ -26,12 +25,4 @@ var attacks = map[string]attackKind{}
 type hooks struct {
 	out func(topic string, block []byte) (blocks [][]byte) // to gossip
 	in  func(in node.Input) (inputs []node.Input)
-}
-
-// param is a parameter or its usual value.
-func (a *Adversary) param(name string) float64 {
-	if v, ok := a.With[name]; ok {
-		return v
-	}
-	return attacks[a.Name].params[name]
 }

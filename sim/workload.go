@@ -44,7 +44,6 @@ const (
 // task is an event of the scenario under way.
 type task struct {
 	Event
-	name string
 	rand *rand.Rand
 	cut  int // which islands there were when it was due
 	left int // tries
