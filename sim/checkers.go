@@ -189,7 +189,7 @@ func checkLogs(e *evidence, _ agreement) []string {
 		}
 		last := uint64(0)
 		for _, ev := range w.shown {
-			if ev.Cursor <= last || logged[ev.Cursor] != fmt.Sprint(ev) {
+			if ev.Cursor <= last || logged[ev.Cursor] != fmt.Sprint(ev.Event) {
 				out = append(out, fmt.Sprintf("%s was told %s #%d, which its log does not have there", w.name, ev.Kind, ev.Cursor))
 				break
 			}

@@ -44,9 +44,14 @@ type device struct {
 	ticket   *node.Ticket          // in use, while it joins
 	host     *device               // who invited it; nil for the creator
 	joined   bool
-	shown    []group.Event // what its user was told
-	shownAt  []time.Time   // and when, by the world's clock
-	wrong    []string      // verdicts that no honest frame deserves, and broken invariants
+	shown    []telling // what its user was told
+	wrong    []string  // verdicts that no honest frame deserves, and broken invariants
+}
+
+// telling is an event that a user was told, and when by the world's clock.
+type telling struct {
+	group.Event
+	at time.Time
 }
 
 func newDevice(w *world, number int) (*device, error) {
@@ -302,9 +307,8 @@ func (s *sink) Events(_ string, events []group.Event) {
 		return
 	}
 	w := s.world
-	s.shown = append(s.shown, events...)
 	for _, e := range events {
-		s.shownAt = append(s.shownAt, w.now)
+		s.shown = append(s.shown, telling{e, w.now})
 		w.history.event(w.now, s.name, e)
 		switch {
 		case e.Kind == group.KindCommit && e.Mine:

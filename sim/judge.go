@@ -29,8 +29,7 @@ type evidence struct {
 type witness struct {
 	standing
 	log    []group.Event    // its event log, from its disk
-	shown  []group.Event    // what its user was told
-	when   []time.Time      // and when, by the world's clock
+	shown  []telling        // what its user was told
 	frames []group.LogEntry // the frames that it opened, in canonical order
 	wrong  []string         // verdicts that no honest frame deserves
 	disk   string           // how its disk, loaded anew, differs from its memory; empty if it does not
@@ -47,7 +46,7 @@ func (r *run) evidence() *evidence {
 	}
 	for _, s := range r.standings() {
 		d := r.byName[s.name]
-		w := witness{standing: s, shown: d.shown, when: d.shownAt, wrong: d.wrong}
+		w := witness{standing: s, shown: d.shown, wrong: d.wrong}
 		var err error
 		if w.log, err = d.log(); err != nil && e.err == nil {
 			e.err = fmt.Errorf("sim: event log of %s: %w", d.name, err)
@@ -111,9 +110,9 @@ func (e *evidence) judge() *Result {
 func (e *evidence) slowest() (worst time.Duration, text, reader string) {
 	for _, w := range e.witnesses {
 		read := map[string]time.Time{}
-		for i, ev := range w.shown {
+		for _, ev := range w.shown {
 			if ev.Kind == group.KindMessage {
-				read[ev.Text] = w.when[i]
+				read[ev.Text] = ev.at
 			}
 		}
 		for _, s := range e.said {

@@ -51,10 +51,9 @@ var sabotage = []struct {
 	}},
 	{"a device sits on a message", "delay", func(e *evidence) {
 		w := e.reader()
-		w.when = slices.Clone(w.when)
-		for i, ev := range w.shown {
-			if ev.Kind == group.KindMessage {
-				w.when[i] = w.when[i].Add(40 * time.Second)
+		for i := range w.shown {
+			if w.shown[i].Kind == group.KindMessage {
+				w.shown[i].at = w.shown[i].at.Add(40 * time.Second)
 				return
 			}
 		}

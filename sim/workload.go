@@ -149,7 +149,7 @@ func (r *run) sayBy(d *device, text string) bool {
 	st, _ := d.status()
 	s := &saying{text: text, by: d.key(), at: r.now, early: r.now.Before(r.moment(r.trouble())), readers: map[string]bool{}}
 	s.readBy(st.Members)
-	i := slices.IndexFunc(d.shown, func(e group.Event) bool { return e.Kind == group.KindMessage && e.Mine && e.Text == text })
+	i := slices.IndexFunc(d.shown, func(e telling) bool { return e.Kind == group.KindMessage && e.Mine && e.Text == text })
 	if i < 0 || d.shown[i].Head != st.Head {
 		r.fail(fmt.Errorf("sim: %s sent %q, but not on its head", d.name, text))
 	}
