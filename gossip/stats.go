@@ -47,6 +47,16 @@ func (t *Transport) Stats() Stats {
 	}
 }
 
+// Counters is Stats by name, for metrics.
+func (t *Transport) Counters() map[string]uint64 {
+	s := t.Stats()
+	return map[string]uint64{
+		"published": s.Published, "announced": s.Announced, "accepted": s.Accepted, "ignored": s.Ignored, "rejected": s.Rejected,
+		"over_quota": s.OverQuota, "overflowed": s.Overflowed, "dropped_rpcs": s.DroppedRPCs,
+		"sent": s.Sent, "received": s.Received, "unsent": s.Unsent, "bad_streams": s.BadStreams,
+	}
+}
+
 // tracer counts for Stats and sees gossipsub's streams open. It runs within
 // gossipsub's loop and must not wait.
 type tracer struct {

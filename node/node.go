@@ -219,6 +219,14 @@ type Info struct {
 	Dropped uint64        `json:"dropped"` // arrivals refused because too many waited
 }
 
+// Counters tells what the transport counts, nil if it does not.
+func (n *Node) Counters() map[string]uint64 {
+	if t, ok := n.transport.(interface{ Counters() map[string]uint64 }); ok {
+		return t.Counters()
+	}
+	return nil
+}
+
 // Info returns the summary.
 func (n *Node) Info() Info {
 	queued, dropped := n.box.load()

@@ -62,6 +62,12 @@ const (
 	maxErase        = time.Hour
 )
 
+// DefaultMinFree is the watermark of stores whose options name none.
+const DefaultMinFree = defaultFree
+
+// FreeSpace is what may still be written below dir, in bytes.
+func FreeSpace(dir string) (uint64, error) { return freeBytes(dir) }
+
 // Validate fills in defaults and checks bounds.
 func (o *Options) Validate() error {
 	if o.Logger == nil {

@@ -40,6 +40,7 @@ By hand:    dmlsd init --name ada
 
 GROUP is a group's id, a unique prefix of it, or its name. The home is --home,
 else DMLSD_HOME, else $XDG_DATA_HOME/dmlsd, else ~/.local/share/dmlsd.
+Data goes to standard output, talk to standard error; nothing is coloured.
 
 ` + exitCodes(),
 		SilenceErrors: true,
@@ -55,9 +56,9 @@ else DMLSD_HOME, else $XDG_DATA_HOME/dmlsd, else ~/.local/share/dmlsd.
 			root.AddCommand(c)
 		}
 	}
-	add("device", a.initCmd(), a.runCmd(), a.idCmd(), a.statusCmd(), a.peersCmd(), a.versionCmd(),
+	add("device", a.initCmd(), a.runCmd(), a.idCmd(), a.statusCmd(), a.peersCmd(), a.doctorCmd(), a.versionCmd(),
 		a.keysCmd(), a.fsckCmd(), a.exportCmd(), a.backupCmd(), a.wipeCmd())
-	add("groups", a.groupCmd(), a.inviteCmd(), a.joinCmd(), a.sendCmd(), a.tailCmd())
+	add("groups", a.groupCmd(), a.inviteCmd(), a.joinCmd(), a.sendCmd(), a.tailCmd(), a.chatCmd())
 	add("try", a.demoCmd(), a.simCmd(), a.debugCmd())
 	return root
 }

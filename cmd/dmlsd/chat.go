@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mdp/qrterminal/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/dmlsd/dmls/group"
@@ -17,12 +18,17 @@ import (
 
 func (a *app) inviteCmd() *cobra.Command {
 	cmd := a.onGroup("invite", "Print a ticket: one line that lets one device join")
+	cmd.Long = "Print a ticket: one line that lets one device join, while this daemon runs and for\na day. Whoever has the line can use it: send it as you would send a key."
 	asJSON := jsonFlag(cmd)
+	asQR := cmd.Flags().Bool("qr", false, "draw the ticket as a QR code on standard error, too")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
 			t, err := c.Invite(ctx, args[0])
 			if err != nil {
 				return err
+			}
+			if *asQR {
+				qrterminal.GenerateHalfBlock(t.Ticket, qrterminal.L, a.talk)
 			}
 			if *asJSON {
 				return a.printJSON(t)

@@ -20,7 +20,8 @@ type deviceConfig struct {
 	listen  []string
 	peers   []string
 	noMDNS  bool
-	offline bool // only to look into the home: the network is not used
+	metrics string // address for health and metrics, empty: none
+	offline bool   // only to look into the home: the network is not used
 	sealing store.Sealing
 	log     *slog.Logger
 }

@@ -106,7 +106,7 @@ func (a *app) groupShowCmd() *cobra.Command {
 		fmt.Fprintf(a.out, "forks      %d open\n", g.ForksOpen)
 		fmt.Fprintf(a.out, "retained   %d epochs, %d secrets, %d bytes\n", g.RetainedEpochs, g.SecretsRetained, g.SecretBytes)
 		fmt.Fprintf(a.out, "blocks     %d held, %d frames parked\n", g.Blocks, g.Parked)
-		fmt.Fprintf(a.out, "members    %d: %s\n", len(g.Members), memberNames(g.Members))
+		fmt.Fprintf(a.out, "members    %d: %s\n", g.MemberCount, memberNames(g.Members))
 	})
 }
 
@@ -128,8 +128,7 @@ func memberNames(list []api.Member) string {
 func (a *app) groupMembersCmd() *cobra.Command {
 	cmd := a.onGroup("members", "List a group's members")
 	return reads(a, cmd, func(ctx context.Context, c *api.Client, args []string) ([]api.Member, error) {
-		g, err := c.Group(ctx, args[0])
-		return g.Members, err
+		return c.Members(ctx, args[0])
 	}, func(list []api.Member) {
 		var rows [][]string
 		for _, m := range list {

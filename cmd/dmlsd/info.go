@@ -99,7 +99,7 @@ func (a *app) groups(list []api.Group) {
 	var rows [][]string
 	for _, g := range list {
 		rows = append(rows, []string{
-			shortGroup(g.Group), dagview.Clean(g.Name), strconv.FormatUint(g.Epoch, 10), strconv.Itoa(len(g.Members)),
+			shortGroup(g.Group), dagview.Clean(g.Name), strconv.FormatUint(g.Epoch, 10), strconv.Itoa(g.MemberCount),
 			strconv.Itoa(g.ForksOpen), g.State, dagview.Short(g.Head),
 		})
 	}

@@ -42,6 +42,8 @@ type machine struct {
 	name, home string
 	addr       string // where it listens, with its peer id
 	peer       string
+	ready      string   // the line of the daemon
+	flags      []string // more of them for run
 	cmd        *exec.Cmd
 	talk       *syncBuffer
 	exit       chan error
@@ -69,6 +71,7 @@ func (m *machine) start(peers ...*machine) {
 		listen, _, _ = strings.Cut(m.addr, "/p2p/")
 	}
 	args := []string{"--home", m.home, "run", "--no-mdns", "--listen", listen}
+	args = append(args, m.flags...)
 	for _, p := range peers {
 		args = append(args, "--peer", p.addr)
 	}
@@ -93,7 +96,7 @@ func (m *machine) start(peers ...*machine) {
 		if len(f) < 4 || f[0] != "ready" {
 			m.t.Fatalf("%s: %q is no ready line: %s", m.name, s, m.talk)
 		}
-		m.peer = f[1]
+		m.peer, m.ready = f[1], s
 		for _, a := range f[2:] {
 			if strings.HasPrefix(a, "/ip4/127.0.0.1/tcp/") {
 				m.addr = a

@@ -75,6 +75,7 @@ func (a *app) runCmd() *cobra.Command {
 	listen := cmd.Flags().StringArray("listen", nil, "multiaddr to listen on (repeatable; default: all interfaces, the ports of last time)")
 	peers := cmd.Flags().StringArray("peer", nil, "multiaddr of a peer to stay connected to (repeatable)")
 	noMDNS := cmd.Flags().Bool("no-mdns", false, "do not look for peers on the local network")
+	metrics := cmd.Flags().String("metrics", "", "serve /metrics, /livez and /readyz on this address of loopback, such as 127.0.0.1:9464")
 	u := unlockFlags(cmd)
 	verbose := cmd.Flags().BoolP("verbose", "v", false, "log more")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -87,7 +88,7 @@ func (a *app) runCmd() *cobra.Command {
 			return err
 		}
 		return a.run(cmd.Context(), deviceConfig{
-			home: home, listen: *listen, peers: *peers, noMDNS: *noMDNS, sealing: u.opens(),
+			home: home, listen: *listen, peers: *peers, noMDNS: *noMDNS, metrics: *metrics, sealing: u.opens(),
 			log: slog.New(slog.NewTextHandler(a.talk, &slog.HandlerOptions{Level: level})),
 		})
 	}
@@ -104,6 +105,11 @@ func (a *app) run(ctx context.Context, c deviceConfig) error {
 	if err := noCoreDumps(); err != nil {
 		c.log.Warn("memory may reach the disk", "err", err)
 	}
+	monitor, err := listenMonitor(c.metrics)
+	if err != nil {
+		return err
+	}
+	defer monitor.Close()
 	d, err := a.open(ctx, c)
 	if err != nil {
 		return api.Explain("cannot start", err, causes...)
@@ -117,15 +123,16 @@ func (a *app) run(ctx context.Context, c deviceConfig) error {
 		return api.Explain("cannot open the socket", err)
 	}
 	server := api.NewServer(d, buildVersion(), causes...)
-	served := make(chan error, 1)
+	served := make(chan error, 2)
 	go func() { served <- server.Serve(l) }()
+	monitor.serve(server.Monitor(), served)
 
 	id := d.Identity()
-	fmt.Fprintf(a.out, "ready  %s  %s  api unix:%s\n", id.Peer, strings.Join(id.Addrs, " "), l.Addr())
+	fmt.Fprintf(a.out, "ready  %s  %s  api unix:%s%s\n", id.Peer, strings.Join(id.Addrs, " "), l.Addr(), monitor)
 	select {
 	case <-ctx.Done():
 	case err = <-served:
-		c.log.Error("the control API stopped", "err", err)
+		c.log.Error("the daemon can no longer be asked", "err", err)
 	}
 	return errors.Join(err, a.drain(server, d))
 }

@@ -231,6 +231,20 @@ func (c *Client) Forget(ctx context.Context, ref string) error {
 	return c.call(ctx, "DELETE", groupPath(ref, ""), nil, &Done{})
 }
 
+// Profile copies a profile of the daemon: "goroutine", "heap", "mutex" and the
+// others of runtime/pprof, as text.
+func (c *Client) Profile(ctx context.Context, name string, w io.Writer) error {
+	resp, err := c.open(ctx, "GET", "/debug/pprof/"+url.PathEscape(name)+"?debug=1", nil, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(w, resp.Body); err != nil {
+		return c.broken(ctx, err)
+	}
+	return nil
+}
+
 // Block cuts the connection to a peer and refuses new ones.
 func (c *Client) Block(ctx context.Context, peer string) error {
 	return c.call(ctx, "POST", "/v1/debug/block", peerRequest{peer}, &Peer{})

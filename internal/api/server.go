@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"os"
 	"time"
 	"unicode/utf8"
@@ -65,16 +66,20 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.http.Hand
 
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", s.ready)
+	s.health(mux)
+	mux.HandleFunc("GET /debug/pprof/{name}", func(w http.ResponseWriter, r *http.Request) { pprof.Handler(r.PathValue("name")).ServeHTTP(w, r) })
 	mux.HandleFunc("GET /v1/version", s.answer("tell the version", func(*http.Request) (any, error) { return s.version, nil }))
 	mux.HandleFunc("GET /v1/id", s.answer("tell the identity", func(*http.Request) (any, error) { return s.backend.Identity(), nil }))
 	mux.HandleFunc("GET /v1/status", s.answer("tell the status", s.status))
 	mux.HandleFunc("GET /v1/peers", s.answer("list peers", func(*http.Request) (any, error) { return s.backend.Peers(), nil }))
 
-	mux.HandleFunc("GET /v1/groups", s.answer("list groups", func(*http.Request) (any, error) { return s.backend.Groups(), nil }))
+	mux.HandleFunc("GET /v1/groups", s.answer("list groups", func(*http.Request) (any, error) { return brief(s.backend.Groups()), nil }))
 	mux.HandleFunc("POST /v1/groups", s.answer("create a group", s.create))
-	mux.HandleFunc("GET /v1/groups/{ref}", s.group("show", func(_ *http.Request, gid string) (any, error) { return s.backend.Group(gid) }))
+	mux.HandleFunc("GET /v1/groups/{ref}", s.group("show", func(_ *http.Request, gid string) (any, error) {
+		g, err := s.backend.Group(gid)
+		return counted(g), err
+	}))
+	mux.HandleFunc("GET /v1/groups/{ref}/members", s.group("list members of", s.members))
 	mux.HandleFunc("DELETE /v1/groups/{ref}", s.change("forget", func(r *http.Request, gid string) error { return s.backend.Forget(r.Context(), gid) }))
 	mux.HandleFunc("GET /v1/groups/{ref}/dag", s.group("draw", func(_ *http.Request, gid string) (any, error) { return s.backend.DAG(gid) }))
 	mux.HandleFunc("GET /v1/groups/{ref}/log", s.group("list", func(_ *http.Request, gid string) (any, error) { return s.backend.Log(gid) }))
@@ -140,7 +145,7 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) status(*http.Request) (any, error) {
 	st := Status{
 		Identity: s.backend.Identity(), Version: s.version.Version, PID: os.Getpid(),
-		Uptime: time.Since(s.began).Round(time.Millisecond).Seconds(), Groups: s.backend.Groups(),
+		Uptime: time.Since(s.began).Round(time.Millisecond).Seconds(), Groups: brief(s.backend.Groups()),
 	}
 	for _, p := range s.backend.Peers() {
 		if !p.Blocked {

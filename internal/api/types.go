@@ -51,11 +51,12 @@ type Member struct {
 type Group struct {
 	Group           string   `json:"group"` // id, hex
 	Name            string   `json:"name"`
-	Policy          string   `json:"policy"` // "admins" or "open"
-	Head            string   `json:"head"`   // CID of the commit that created the current epoch
-	Epoch           uint64   `json:"epoch"`  // its integer epoch
-	State           string   `json:"state"`  // "member", "leaving", "left", "removed" or "stranded"
-	Members         []Member `json:"members"`
+	Policy          string   `json:"policy"`            // "admins" or "open"
+	Head            string   `json:"head"`              // CID of the commit that created the current epoch
+	Epoch           uint64   `json:"epoch"`             // its integer epoch
+	State           string   `json:"state"`             // "member", "leaving", "left", "removed" or "stranded"
+	Members         []Member `json:"members,omitempty"` // by leaf; left out of lists of groups
+	MemberCount     int      `json:"member_count"`
 	ForksOpen       int      `json:"forks_open"`
 	RetainedEpochs  int      `json:"retained_epochs"`
 	Final           string   `json:"final"` // CID of the deepest final epoch
