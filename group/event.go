@@ -18,7 +18,7 @@ const (
 	KindRejoined      Kind = "rejoined"       // and has come back
 	KindNeedsApproval Kind = "needs_approval" // a losing operation that nobody may redo unasked
 	KindDropped       Kind = "dropped"        // a losing operation that the branch that won overrules
-	KindDiverged      Kind = "diverged"
+	KindDiverged      Kind = "diverged"       // members went on where this device cannot follow; Actions: their names
 	KindResent        Kind = "message_resent"
 	KindJoined        Kind = "joined"  // this device joined; From and Name: the inviter, Text: the group's name
 	KindRemoved       Kind = "removed" // this device was removed

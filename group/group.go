@@ -104,6 +104,8 @@ type Group struct {
 	entered  bool              // one of them brought us here; they are kept until the base is sure to stay
 	former   *former           // who we were before, for as long
 	answered map[string]answer // Welcomes that answered offers, by KeyPackage reference
+	diverged bool              // members went on where this device cannot read, and that was said
+	halves   bool              // so did members who were removed here and removed us
 	notified map[string]bool   // members that told us so, by key
 	noticed  uint64            // frames settled when they did
 

@@ -35,6 +35,12 @@ func (s *step) planNotices() {
 		}
 		s.due.notice[key] = s.env.Now.Add(wait)
 	}
+	for _, m := range s.lostMembers() {
+		open[string(m)] = true
+		if _, ok := s.due.notice[string(m)]; !ok {
+			s.due.notice[string(m)] = s.env.Now.Add(s.cfg.ReaddDelay)
+		}
+	}
 	for key := range s.due.notice {
 		if !open[key] {
 			delete(s.due.notice, key)
@@ -47,15 +53,21 @@ func (s *step) planNotices() {
 // notices tells stranded joiners which branch won, again and again with
 // growing pauses, until they offer a KeyPackage for this head.
 func (s *step) notices() error {
+	var to []string
 	for _, a := range s.plans().Strays {
-		key := a.Who.Incarnation
+		to = append(to, a.Who.Incarnation)
+	}
+	for _, m := range s.lostMembers() {
+		to = append(to, string(m))
+	}
+	for _, key := range to {
 		at, ok := s.due.notice[key]
 		if !ok || s.env.Now.Before(at) {
 			continue
 		}
 		s.due.told[key] = min(s.due.told[key]+1, 5)
 		s.due.notice[key] = s.env.Now.Add(s.cfg.NoticeEvery << (s.due.told[key] - 1))
-		if err := s.notify(dag.Member(a.Who.Incarnation)); err != nil {
+		if err := s.notify(dag.Member(key)); err != nil {
 			return err
 		}
 	}

@@ -145,6 +145,7 @@ func (s *step) settleUnread(a arrival, st status, v Verdict, why error) Result {
 	s.settle(a.cid, m, a.block)
 	if m.Said != "" {
 		s.graph.Settled(m.Said, h.Links.Seq, idOf(h.Links.Parent))
+		s.watchHalves(m.Said)
 	}
 	return Result{CID: a.cid, Verdict: v, Reason: why}
 }

@@ -88,6 +88,8 @@ type stateRecord struct {
 	LeaveIn    []byte
 	Generation uint32
 	Forks      map[string]string
+	Diverged   bool `json:",omitempty"`
+	Halves     bool `json:",omitempty"`
 }
 
 func (s *step) writeState() {
@@ -95,7 +97,7 @@ func (s *step) writeState() {
 		Name: s.info.Name, Policy: s.info.Policy, Root: []byte(s.root), Head: []byte(s.head), Base: []byte(s.graph.Base()), Number: s.graph.Number(s.graph.Base()), Floor: s.floor,
 		State: s.state, Self: []byte(s.self), Inviter: hexKey(s.inviter),
 		Next: s.next, Prev: s.prev.String(), Cursor: s.cursor, Settled: s.settled, LeaveIn: []byte(s.leaveIn),
-		Generation: s.generation, Forks: map[string]string{},
+		Generation: s.generation, Forks: map[string]string{}, Diverged: s.diverged, Halves: s.halves,
 	}
 	if !s.goneAt.IsZero() {
 		r.GoneAt = s.goneAt.UnixMilli()

@@ -37,8 +37,9 @@ type Status struct {
 	Parked         int      `json:"parked"`
 	Blocks         int      `json:"blocks"`
 	Unsent         int      `json:"unsent"`
-	Cursor         uint64   `json:"cursor"`        // of the last event
-	Authenticator  string   `json:"authenticator"` // epoch_authenticator of the head, hex
+	Cursor         uint64   `json:"cursor"`         // of the last event
+	Authenticator  string   `json:"authenticator"`  // epoch_authenticator of the head, hex
+	Away           []string `json:"away,omitempty"` // members who went on where this device cannot read, once that is sure
 }
 
 // State is member, leaving, left, removed or stranded.
@@ -72,6 +73,9 @@ func (g *Group) Status() Status {
 		}
 	}
 	if e := g.epochs[g.head]; e != nil {
+		if g.diverged {
+			st.Away = g.namesOf(g.away(e))
+		}
 		st.Epoch = e.mls.Number()
 		st.Authenticator = hex.EncodeToString(e.mls.EpochAuthenticator())
 		for _, m := range e.leaves.all() {

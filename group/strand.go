@@ -22,7 +22,7 @@ func (s *step) hearNotice(n notice) error {
 		return nil
 	}
 	members := s.addressees(n)
-	if members == nil {
+	if members == nil || s.diverged && s.oursStays(s.epochs[s.head]) == stays {
 		return nil
 	}
 	if mls.VerifyWithLabel(suite, n.Signer, labelNotice, n.content(s.gid), n.Signature) != nil {
@@ -263,8 +263,13 @@ func (s *step) hearWelcome(ref, b []byte) error {
 	for _, r := range s.base {
 		s.del(s.rowKey(leafOf(r.Member)), Public)
 	}
+	parted := with.offer.replaces == addedBy(with.offer.Joiner)
 	for _, id := range slices.Sorted(maps.Keys(s.unsettled)) {
-		s.settleCommit(s.commits[id]) // elders carry over what the old branch did
+		// Elders carry over what the old branch did, unless they cannot read it:
+		// then everybody answers for their own work.
+		if c := s.commits[id]; !parted || c.Author == "" || keyOf(c.Author) != keyOf(s.self) {
+			s.settleCommit(c)
+		}
 	}
 	s.forks = map[dag.ID]string{}
 	s.enter(w)

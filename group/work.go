@@ -25,6 +25,8 @@ type due struct {
 	offers  int                  // repetitions so far
 	refused map[string]bool      // offers that could not be committed, by reference
 
+	diverge   time.Time // when members who are away count as gone another way
+	exit      time.Time // when a removal of this device was first seen that does not hold
 	stall     time.Time // when a head that all stand on should have become final
 	stallBase dag.ID    // the base for which that was tried
 	plan      *plan.Plan
@@ -298,6 +300,9 @@ func (s *step) wake() time.Time {
 		at(s.due.ack)
 		at(s.due.workAt)
 		at(s.due.stall)
+		if !s.diverged {
+			at(s.due.diverge)
+		}
 		if len(s.lost()) > 0 {
 			at(s.env.Now)
 		}
@@ -335,6 +340,7 @@ func (s *step) prepare() error {
 		return err
 	}
 	s.myTurn(s.nextJob(e), e)
+	s.watchDivergence(e)
 	s.planNotices()
 	s.ask()
 	if err := s.scheduleAck(); err != nil {
