@@ -4,10 +4,13 @@ GO ?= go
 T  ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race vet lint kill sim fuzz policy vectors interop
+.PHONY: help bench build demo test race vet lint kill sim fuzz policy vectors interop
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+bench: ## the same work on dmls and on mls-go, side by side (--full: up to 100,000 members)
+	cd bench && $(GO) run .
 
 build: ## build the daemon as bin/dmlsd
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/dmlsd ./cmd/dmlsd
