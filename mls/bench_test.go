@@ -46,20 +46,14 @@ func sizes(b *testing.B, most int, f func(b *testing.B, n int)) {
 	}
 }
 
-// measure times f alone, without what prepare does before each call, and
-// reports the median and, given a floor, the multiple of it.
-func measure(b *testing.B, least time.Duration, prepare, f func()) {
+// measure reports the median of f and, given a floor, the multiple of it.
+func measure(b *testing.B, least time.Duration, f func()) {
 	b.Helper()
 	b.ReportAllocs()
-	var samples []time.Duration
+	samples := make([]time.Duration, 0, b.N)
 	runtime.GC()
 	b.ResetTimer()
 	for range b.N {
-		if prepare != nil {
-			b.StopTimer()
-			prepare()
-			b.StartTimer()
-		}
 		start := time.Now()
 		f()
 		samples = append(samples, time.Since(start))
@@ -105,7 +99,7 @@ func BenchmarkCommit(b *testing.B) {
 	sizes(b, 100_000, func(b *testing.B, n int) {
 		m := crowd(b, n, mls.RFC9420).First
 		chain := newChain(b, m)
-		measure(b, least(100_000, n, func(p floor.Primitives) time.Duration { return p.Commit(levels) }), nil, func() {
+		measure(b, least(100_000, n, func(p floor.Primitives) time.Duration { return p.Commit(levels) }), func() {
 			b.ReportMetric(float64(len(chain.commit())), "frame-B")
 		})
 	})
@@ -183,10 +177,16 @@ func benchmarkProcess(b *testing.B, schedule mls.KeySchedule, evals int, who fun
 	sizes(b, 100_000, func(b *testing.B, n int) {
 		c := crowd(b, n, schedule)
 		author, reader := newChain(b, c.First), newChain(b, who(c))
-		var frame []byte
+		var frames [][]byte
+		for range b.N {
+			frames = append(frames, author.commit())
+		}
 		measure(b, least(100_000, n, func(p floor.Primitives) time.Duration {
 			return p.Process(levels, derived) + time.Duration(evals)*p.Eval()
-		}), func() { frame = author.commit() }, func() { reader.process(frame) })
+		}), func() {
+			reader.process(frames[0])
+			frames = frames[1:]
+		})
 	})
 }
 
@@ -204,7 +204,7 @@ func BenchmarkJoin(b *testing.B) {
 			}
 			return e
 		}
-		measure(b, least(100_000, n, func(p floor.Primitives) time.Duration { return p.Join(n, runtime.GOMAXPROCS(0)) }), nil, func() { join().Wipe() })
+		measure(b, least(100_000, n, func(p floor.Primitives) time.Duration { return p.Join(n, runtime.GOMAXPROCS(0)) }), func() { join().Wipe() })
 		before := heap()
 		e := join()
 		b.ReportMetric(float64(heap()-before), "heap-B")
@@ -236,7 +236,7 @@ func BenchmarkBuildGroup(b *testing.B) {
 			}
 			adds = append(adds, &mls.Add{KeyPackage: *m.Bundle.KeyPackage})
 		}
-		measure(b, least(10_000, n, func(p floor.Primitives) time.Duration { return p.Build(n) }), nil, func() {
+		measure(b, least(10_000, n, func(p floor.Primitives) time.Duration { return p.Build(n) }), func() {
 			e, err := mls.Create(mls.GroupConfig{Suite: testSuite, GroupID: []byte("built"), KeySchedule: mls.DMLS,
 				Leaf: mls.KeyPackageOptions{Credential: mls.BasicCredential([]byte("founder")),
 					Lifetime: mls.Lifetime{NotAfter: 1 << 40}}}, founder.Signer, founder.Env)
@@ -265,7 +265,7 @@ func BenchmarkProtect(b *testing.B) {
 	text := make([]byte, 1024)
 	sizes(b, 100_000, func(b *testing.B, n int) {
 		m := crowd(b, n, mls.RFC9420).First
-		measure(b, least(100_000, n, floor.Primitives.Protect), nil, func() {
+		measure(b, least(100_000, n, floor.Primitives.Protect), func() {
 			message, delta, err := m.Epoch.Protect(text, nil, m.Signer, m.Env)
 			if err != nil {
 				b.Fatal(err)
@@ -284,8 +284,8 @@ func BenchmarkOpen(b *testing.B) {
 	sizes(b, 100_000, func(b *testing.B, n int) {
 		c := crowd(b, n, mls.RFC9420)
 		from, to := c.Second, c.Far // nobody else sends as Second
-		var sent []byte
-		send := func() {
+		var sent [][]byte
+		for range b.N {
 			message, delta, err := from.Epoch.Protect(text, nil, from.Signer, from.Env)
 			if err != nil {
 				b.Fatal(err)
@@ -293,10 +293,10 @@ func BenchmarkOpen(b *testing.B) {
 			if err := from.Epoch.Apply(delta); err != nil {
 				b.Fatal(err)
 			}
-			sent = message
+			sent = append(sent, message)
 		}
-		open := func() {
-			message, err := mls.ParsePrivateMessage(sent)
+		measure(b, least(100_000, n, floor.Primitives.Open), func() {
+			message, err := mls.ParsePrivateMessage(sent[0])
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -307,8 +307,8 @@ func BenchmarkOpen(b *testing.B) {
 			if err := to.Epoch.Apply(opened.Delta); err != nil {
 				b.Fatal(err)
 			}
-		}
-		measure(b, least(100_000, n, floor.Primitives.Open), send, open)
+			sent = sent[1:]
+		})
 	})
 }
 
