@@ -36,16 +36,28 @@ func width(n int) int {
 // signerLeaf is the member who "committed" the joiners in.
 const signerLeaf = 2
 
+// Shape is what a group has beyond the bare minimum.
+type Shape struct {
+	Extensions []mls.ExtensionType // that the leaves support
+	Leaf       []mls.Extension     // of every leaf
+	Context    []mls.Extension     // of the GroupContext
+	// Info makes the extensions of the GroupInfo, once the tree is known. nil: none.
+	Info func(tree []byte) ([]mls.Extension, error)
+}
+
 // New makes a group of n members, at least 10, into which the owners of the
 // KeyPackages come at Places. Every parent is filled but the one of the
 // neighbours: their first commit fills it.
-func New(n int, packages []*mls.KeyPackage) (*Group, error) {
+func New(n int, packages []*mls.KeyPackage) (*Group, error) { return NewShaped(n, packages, Shape{}) }
+
+// NewShaped makes such a group with extensions.
+func NewShaped(n int, packages []*mls.KeyPackage, shape Shape) (*Group, error) {
 	places := Places(n)
 	if n < 10 || len(packages) != len(places) {
 		return nil, fmt.Errorf("synth: group of %d with %d KeyPackages", n, len(packages))
 	}
 	t := &tree{n: n, width: width(n), group: []byte("a synthetic group"), seed: fmt.Appendf(nil, "dmls synthetic group of %d", n),
-		joiners: map[int][]byte{}, keys: map[int][]byte{}, signer: signerLeaf}
+		shape: shape, joiners: map[int][]byte{}, keys: map[int][]byte{}, signer: signerLeaf}
 	for k, p := range packages {
 		t.joiners[places[k]] = p.LeafNode.Marshal()
 	}
@@ -55,11 +67,17 @@ func New(n int, packages []*mls.KeyPackage) (*Group, error) {
 	}
 	t.build()
 	g := &Group{ID: t.group, Tree: t.marshal()}
-	if g.Welcome, err = t.welcome(packages, places, secrets, nil); err != nil {
+	var info []mls.Extension
+	if shape.Info != nil {
+		if info, err = shape.Info(g.Tree); err != nil {
+			return nil, err
+		}
+	}
+	if g.Welcome, err = t.welcome(packages, places, secrets, extensions(info)); err != nil {
 		return nil, err
 	}
-	extension := append([]byte{0, 2}, vec(g.Tree)...)
-	if g.WithTree, err = t.welcome(packages, places, secrets, extension); err != nil {
+	info = append(info, mls.Extension{Type: mls.ExtensionRatchetTree, Data: g.Tree})
+	if g.WithTree, err = t.welcome(packages, places, secrets, extensions(info)); err != nil {
 		return nil, err
 	}
 	return g, nil
@@ -87,17 +105,17 @@ func (t *tree) pathSecrets() (map[int][]byte, error) {
 }
 
 // welcome is section 12.4.3.1.
-func (t *tree) welcome(packages []*mls.KeyPackage, places []int, secrets map[int][]byte, extension []byte) ([]byte, error) {
+func (t *tree) welcome(packages []*mls.KeyPackage, places []int, secrets map[int][]byte, inInfo []byte) ([]byte, error) {
 	context := append([]byte{0, 1, 0, 1}, vec(t.group)...)
 	context = binary.BigEndian.AppendUint64(context, 1)
 	confirmed := t.derive("transcript", 0)
 	context = append(context, vec(t.nodes[t.root()].hash)...)
-	context = append(append(context, vec(confirmed)...), 0)
+	context = append(append(context, vec(confirmed)...), extensions(t.shape.Context)...)
 
 	joiner := t.derive("joiner", 0)
 	member := extract(joiner, make([]byte, sha256.Size))
 	epoch := expand(member, "epoch", context, sha256.Size)
-	info := append(append([]byte{}, context...), vec(extension)...)
+	info := append(append([]byte{}, context...), inInfo...)
 	info = append(info, vec(mac(derive(epoch, "confirm"), confirmed))...)
 	info = binary.BigEndian.AppendUint32(info, uint32(t.signer))
 	info = append(info, vec(sign(t.signatureKey(t.signer), "GroupInfoTBS", info))...)

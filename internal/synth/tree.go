@@ -21,6 +21,7 @@ type tree struct {
 	n, width int
 	group    []byte
 	seed     []byte
+	shape    Shape
 	nodes    []node
 	joiners  map[int][]byte // LeafNodes of the measured members, by leaf
 	signer   int            // leaf whose path is known
@@ -138,9 +139,9 @@ func (t *tree) signedLeaf(i int, parentHash []byte) []byte {
 	key := t.signatureKey(i)
 	b := append(vec(t.derive("leaf", i)), vec(key.Public().(ed25519.PublicKey))...)
 	b = append(b, credential(i)...)
-	b = append(b, capabilities()...)
+	b = append(b, capabilities(t.shape.Extensions)...)
 	b = append(append(b, 3), vec(parentHash)...)
-	b = append(b, 0) // no extensions
+	b = append(b, extensions(t.shape.Leaf)...)
 	tbs := append(append(append([]byte{}, b...), vec(t.group)...), binary.BigEndian.AppendUint32(nil, uint32(i))...)
 	return append(b, vec(sign(key, "LeafNodeTBS", tbs))...)
 }

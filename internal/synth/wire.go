@@ -9,6 +9,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+
+	"github.com/dmlsd/dmls/mls"
 )
 
 // vec is opaque<V> (RFC 9420, section 2.1.2).
@@ -38,9 +40,22 @@ func credential(i int) []byte {
 	return append([]byte{0, 1}, vec(fmt.Appendf(nil, "member %06d", i))...)
 }
 
-// capabilities: mls10, suite 1, basic credentials.
-func capabilities() []byte {
-	return []byte{2, 0, 1, 2, 0, 1, 0, 0, 2, 0, 1}
+// capabilities: mls10, suite 1, these extensions, basic credentials.
+func capabilities(supported []mls.ExtensionType) []byte {
+	var types []byte
+	for _, t := range supported {
+		types = binary.BigEndian.AppendUint16(types, uint16(t))
+	}
+	return append(append([]byte{2, 0, 1, 2, 0, 1}, vec(types)...), 0, 2, 0, 1)
+}
+
+// extensions is Extension<V>.
+func extensions(xs []mls.Extension) []byte {
+	var b []byte
+	for _, x := range xs {
+		b = append(binary.BigEndian.AppendUint16(b, uint16(x.Type)), vec(x.Data)...)
+	}
+	return vec(b)
 }
 
 // sign is SignWithLabel of section 5.1.2.
