@@ -19,13 +19,6 @@ type side interface {
 	retained() (int, error)              // bytes to keep one more epoch, after its first commit
 }
 
-// maker makes a side in a group of n.
-type maker func(n int) (side, error)
-
-// builder prepares n-1 KeyPackages; the work is one commit that adds them all,
-// and its Welcome, of which it returns the length.
-type builder func(n int) (work func() (welcome int, err error), err error)
-
 // lifetime is what both sides give their KeyPackages.
 const lifetime = 24 * time.Hour
 

@@ -34,7 +34,7 @@ func Crowd(n int, c Config) (first, far *Group, env Env, err error) {
 	g, err := synth.NewShaped(n, packages, synth.Shape{
 		Extensions: capabilities().Extensions,
 		Leaf:       []mls.Extension{{Type: extName, Data: []byte("a member")}},
-		Context: []mls.Extension{{Type: extGroup, Data: groupInfo{Policy: policyOpen, Name: "crowd"}.marshal()},
+		Context: []mls.Extension{{Type: extGroup, Data: groupInfo{Policy: PolicyOpen, Name: "crowd"}.marshal()},
 			mls.RequiredCapabilities([]mls.ExtensionType{extGroup, extName}, nil, nil)},
 		Info: func(tree []byte) (xs []mls.Extension, err error) {
 			table, xs, err = crowdBase(tree, ids)
