@@ -15,7 +15,7 @@ func decode(code []byte) *set {
 	s := &set{base: "r", vertices: map[ID]Vertex{}}
 	for i := range 4 {
 		rank := uint8(1)
-		if i == 0 {
+		if i == 2 { // rank and leaf pull in different directions
 			rank = 0
 		}
 		s.members = append(s.members, Voter{Member(rune('a' + i)), rank, uint32(i)})
@@ -47,7 +47,7 @@ func decode(code []byte) *set {
 			other := roster[int(with)%len(roster)]
 			switch op % 16 {
 			case 1:
-				v.Added = []Voter{{Member("j" + id), 1, uint32(10 + n)}}
+				v.Added = []Voter{{Member("j" + id), 1 - with>>6&1, uint32(10 + n)}}
 			case 2:
 				v.Removed = []Member{other.Member}
 			case 3:

@@ -65,10 +65,12 @@ func (g *Group) Extensions() []mls.Extension { return g.epochs[g.head].mls.Group
 
 // CommitRaw makes a commit that nobody authorised and returns its block. The
 // group stays as it was.
-func (g *Group) CommitRaw(t testing.TB, env Env, r mls.CommitRequest) []byte {
+func (g *Group) CommitRaw(t testing.TB, env Env, r mls.CommitRequest, supersedes ...cid.Cid) []byte {
 	s := &step{Group: g, env: env}
 	e := g.epochs[g.head]
-	r.AuthenticatedData = s.links(e, mls.ContentTypeCommit).Marshal()
+	l := s.links(e, mls.ContentTypeCommit)
+	l.Supersedes = supersedes
+	r.AuthenticatedData = l.Marshal()
 	staged, err := e.mls.Commit(r, g.id.Signer, mlsEnv(env))
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package group
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/dmlsd/dmls/dag"
 	"github.com/dmlsd/dmls/group/internal/plan"
@@ -209,33 +210,64 @@ func (s *step) merge(e *epoch, j *job) error {
 	return nil
 }
 
-// ask shows once what of a losing branch is not done again: for approval, where
-// its author has no say on the head any more, and what the head's own
-// decisions overrule. It is neither redone unasked nor dropped in silence.
+// planAsk keeps a timer for what of a losing branch is not done again: where
+// its author has no say on the head any more, and what the head's own decisions
+// overrule. Before the fork is final or has been open for a while the choice
+// may flip, and somebody else's branch may settle it.
+func (s *step) planAsk() {
+	p := s.plans()
+	open := map[string]bool{}
+	for _, o := range slices.Concat(p.Approval, p.Dropped) {
+		key := o.At + mark(o)
+		open[key] = true
+		if _, ok := s.due.ask[key]; !ok && !s.shown(o) {
+			s.due.ask[key] = s.env.Now
+			if s.graph.Has(dag.ID(o.At)) {
+				s.due.ask[key] = s.env.Now.Add(s.cfg.ReaddDelay)
+			}
+		}
+	}
+	maps.DeleteFunc(s.due.ask, func(key string, _ time.Time) bool { return !open[key] })
+}
+
+// ask shows it once, when its time has come: it is neither redone unasked nor
+// dropped in silence.
 func (s *step) ask() {
 	p := s.plans()
 	for _, o := range p.Approval {
-		why := "its author is no member any more"
-		if e := s.epochs[s.head]; e.leaves.find(o.Author) != "" {
-			why = "its author is no admin any more"
-			if e.info.mayRemove(o.Author) {
-				why = "it would leave the group without an admin"
-			}
-		}
-		s.show(o, KindNeedsApproval, "done on a branch that lost; "+why)
+		s.show(o, KindNeedsApproval, "done on a branch that lost; "+s.whyNot(o))
 	}
 	for _, o := range p.Dropped {
 		s.show(o, KindDropped, "done on a branch that lost; the branch that won decided otherwise")
 	}
 }
 
-func (s *step) show(o plan.Op, k Kind, why string) {
+func (s *step) whyNot(o plan.Op) string {
+	switch e := s.epochs[s.head]; {
+	case e.leaves.find(o.Author) == "":
+		return "its author is no member any more"
+	case !e.info.mayRemove(o.Author):
+		return "its author is no admin any more"
+	}
+	return "it would leave the group without an admin"
+}
+
+// mark is an operation of one commit as its record remembers it.
+func mark(o plan.Op) string { return string(o.Verb) + " " + hexKey(o.Who.Key) }
+
+func (s *step) shown(o plan.Op) bool {
 	c := s.commits[dag.ID(o.At)]
-	mark := string(o.Verb) + " " + hexKey(o.Who.Key)
-	if c == nil || slices.Contains(c.Shown, mark) {
+	return c == nil || slices.Contains(c.Shown, mark(o))
+}
+
+func (s *step) show(o plan.Op, k Kind, why string) {
+	at, due := s.due.ask[o.At+mark(o)]
+	if !due || s.env.Now.Before(at) {
 		return
 	}
-	c.Shown = append(c.Shown, mark)
+	delete(s.due.ask, o.At+mark(o))
+	c := s.commits[dag.ID(o.At)]
+	c.Shown = append(c.Shown, mark(o))
 	s.writeCommit(c)
 	s.emit(Event{Kind: k, CID: text(c.ID), Head: text(s.head), From: hexKey(o.Author), Name: s.names[o.Author],
 		Actions: []string{string(o.Verb) + " " + s.nameOf(o.Who.Key)}, Why: why})

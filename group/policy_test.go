@@ -190,8 +190,9 @@ func context(change func(*world, *group.Info)) func(*world, []mls.Extension) mls
 	}
 }
 
-// A commit without right is refused by everybody, live or late, whatever branch
-// it is on, and leaves the records as they were, byte for byte.
+// A commit without right is refused by everybody, live, late or merging what
+// a losing branch did by right, and leaves the records as they were, byte for
+// byte.
 func TestLawlessCommits(t *testing.T) {
 	for _, c := range lawless {
 		t.Run(c.name, func(t *testing.T) {
@@ -199,28 +200,95 @@ func TestLawlessCommits(t *testing.T) {
 			w.cut(1, "mal")
 			w.cut(2, "dan") // dan hears late, when the head has moved on
 			mal := w.devices["mal"]
-			block := mal.g.CommitRaw(w.t, w.env(mal), c.r(w, mal.g.Extensions()))
-			refused := func(name string) {
-				t.Helper()
-				d := w.devices[name]
-				before := d.digest()
-				for range 2 {
-					out := w.step(d, group.Receive{Blocks: [][]byte{block}, From: "mal"})
-					if r := out.Results[0]; r.Verdict != group.Rejected || !errors.Is(r.Reason, group.ErrForbidden) {
-						t.Fatalf("%s: verdict %d, %v", name, r.Verdict, r.Reason)
-					}
-					if d.digest() != before || len(out.Events) > 0 {
-						t.Fatalf("%s: the refused commit changed something", name)
-					}
-				}
-			}
-			refused("ben") // live
+			live := mal.g.CommitRaw(w.t, w.env(mal), c.r(w, mal.g.Extensions()))
+			w.refused(live, "ben", "mal")
 			w.update("ada")
 			w.update("ben")
-			refused("ada")
+			w.refused(live, "ada", "mal")
 			w.island = map[string]int{"mal": 1}
 			w.sync()
-			refused("dan") // late, beside the head
+			w.refused(live, "dan", "mal")
+
+			w = ruled(t, 2, "ada", "ben", "mal", "dan")
+			w.cut(1, "ben", "mal")
+			w.update("ben")
+			lost := mustCID(t, w.devices["ben"].g.Status().Head)
+			w.promote("ada", "dan")
+			w.island = map[string]int{}
+			for _, name := range []string{"ada", "mal", "dan"} { // both sides, but nobody merges yet
+				w.pull(w.devices["ben"], w.devices[name])
+				w.pull(w.devices["ada"], w.devices[name])
+			}
+			w.queue = nil
+			mal = w.devices["mal"]
+			merge := mal.g.CommitRaw(w.t, w.env(mal), c.r(w, mal.g.Extensions()), lost)
+			w.refused(merge, "ada", "mal")
+			w.refused(merge, "dan", "mal")
 		})
 	}
+}
+
+// refused hands a device a block that it must refuse, twice.
+func (w *world) refused(block []byte, name, from string) {
+	w.t.Helper()
+	d := w.devices[name]
+	before := d.digest()
+	for range 2 {
+		out := w.step(d, group.Receive{Blocks: [][]byte{block}, From: from})
+		if r := out.Results[0]; r.Verdict != group.Rejected || !errors.Is(r.Reason, group.ErrForbidden) {
+			w.t.Fatalf("%s: verdict %d, %v", name, r.Verdict, r.Reason)
+		}
+		if d.digest() != before || len(out.Events) > 0 {
+			w.t.Fatalf("%s: the refused commit changed something", name)
+		}
+	}
+}
+
+// One admin outvotes any number of others, also after a restart.
+func TestAdminsVoteFirst(t *testing.T) {
+	w := ruled(t, 1, "ada", "ben", "cleo", "dan")
+	w.cut(1, "ada")
+	w.update("ada")
+	lone := w.devices["ada"].g.Status().Head
+	w.update("ben")
+	w.say("cleo", "three of us")
+	w.say("dan", "are here")
+	for _, n := range []string{"ada", "ben", "cleo", "dan"} {
+		w.reload(n)
+	}
+	w.queue = nil
+	w.pull(w.devices["ada"], w.devices["ben"])
+	if head := w.devices["ben"].g.Status().Head; head != lone {
+		t.Errorf("ben follows %s, not the admin's %s", head, lone)
+	}
+	f := w.devices["ben"].g.View().Forks
+	if len(f) != 1 || !strings.HasPrefix(f[0].Why, "1 admin vote against 0") {
+		t.Errorf("forks %+v", f)
+	}
+	w.heal()
+	w.run(time.Minute)
+	w.agree("ada", "ben", "cleo", "dan")
+}
+
+// What needs no right does not wait for admins who are away: a joiner whose
+// branch lost is added again by an ordinary member.
+func TestAdminsAway(t *testing.T) {
+	w := ruled(t, 2, "ada", "ben", "cleo", "dan")
+	w.add("finn")
+	w.cut(1, "cleo", "dan")
+	w.join("cleo", "finn")
+	w.update("ada")
+	w.run(time.Second)
+	for _, n := range []string{"cleo", "dan"} {
+		w.pull(w.devices["ada"], w.devices[n])
+	}
+	w.run(time.Minute) // the admins stay away
+	st := w.agree("cleo", "dan", "finn")
+	if len(st.Members) != 5 {
+		t.Errorf("members %s", members(st))
+	}
+	w.heal()
+	w.run(time.Minute)
+	w.sync()
+	w.agree("ada", "ben", "cleo", "dan", "finn")
 }

@@ -21,6 +21,7 @@ type due struct {
 	notice  map[string]time.Time // next notice, by key of the stranded joiner
 	told    map[string]int
 	since   map[string]time.Time // when an add was first found open, by key
+	ask     map[string]time.Time // when to show what is not done again, by commit and operation
 	offer   time.Time            // next repetition of our own offer
 	offers  int                  // repetitions so far
 	refused map[string]bool      // offers that could not be committed, by reference
@@ -35,7 +36,7 @@ type due struct {
 }
 
 func newDue() due {
-	return due{notice: map[string]time.Time{}, told: map[string]int{}, since: map[string]time.Time{},
+	return due{notice: map[string]time.Time{}, told: map[string]int{}, since: map[string]time.Time{}, ask: map[string]time.Time{},
 		refused: map[string]bool{}}
 }
 
@@ -316,6 +317,9 @@ func (s *step) wake() time.Time {
 				}
 			}
 		}
+		for _, t := range s.due.ask {
+			at(t)
+		}
 	case stranded:
 		at(s.due.offer)
 	case leaving, left:
@@ -342,6 +346,7 @@ func (s *step) prepare() error {
 	s.myTurn(s.nextJob(e), e)
 	s.watchDivergence(e)
 	s.planNotices()
+	s.planAsk()
 	s.ask()
 	if err := s.scheduleAck(); err != nil {
 		return err

@@ -17,7 +17,25 @@ import (
 type story struct {
 	t       testing.TB
 	commits map[string]*Commit
-	members map[string]map[string]Who // by commit, by key
+	members map[string]map[string]Who  // by commit, by key
+	admins  map[string]map[string]bool // likewise; nil in a group of equal rights
+}
+
+// rule makes the group one with admins; it comes before the first line.
+func (s *story) rule(admins string) *story {
+	s.admins = map[string]map[string]bool{"e": {}}
+	for _, k := range strings.Fields(admins) {
+		s.admins["e"][k] = true
+	}
+	return s
+}
+
+func (s *story) lines(lines ...string) *story {
+	s.t.Helper()
+	for _, l := range lines {
+		s.line(l)
+	}
+	return s
 }
 
 func tell(t testing.TB, founders string, lines ...string) *story {
@@ -45,6 +63,7 @@ func (s *story) commit(id, parent, author string, ops ...string) *Commit {
 	s.t.Helper()
 	c := &Commit{ID: id, Parent: parent, Number: s.commits[parent].Number + 1, Author: author}
 	now := maps.Clone(s.members[parent])
+	admins := maps.Clone(s.admins[parent])
 	for _, op := range ops {
 		w := strings.Fields(op)
 		switch {
@@ -58,6 +77,17 @@ func (s *story) commit(id, parent, author string, ops ...string) *Commit {
 			who := Who{Key: w[1], Incarnation: w[1] + "@" + id, AddedBy: id}
 			c.Added = append(c.Added, who)
 			now[w[1]] = who
+		case len(w) == 2 && (w[0] == "promote" || w[0] == "demote"):
+			who := now[w[1]]
+			if admins[w[1]] == (w[0] == "promote") || who == (Who{}) {
+				s.t.Fatalf("%s: %s cannot be done", id, op)
+			}
+			if w[0] == "promote" {
+				c.Promoted, admins[w[1]] = append(c.Promoted, who), true
+			} else {
+				c.Demoted = append(c.Demoted, who)
+				delete(admins, w[1])
+			}
 		case len(w) == 2 && (w[0] == "remove" || w[0] == "leave"):
 			who, ok := s.members[parent][w[1]]
 			if !ok {
@@ -76,12 +106,16 @@ func (s *story) commit(id, parent, author string, ops ...string) *Commit {
 		}
 	}
 	s.commits[id], s.members[id] = c, now
+	if s.admins != nil {
+		maps.DeleteFunc(admins, func(k string, _ bool) bool { return now[k] == (Who{}) })
+		s.admins[id] = admins
+	}
 	return c
 }
 
 // history is what somebody at head knows; silent keys never spoke there.
 func (s *story) history(head string, silent ...string) History {
-	h := History{Commits: s.commits, Head: head, Members: s.members[head], Spoke: map[string]uint64{}}
+	h := History{Commits: s.commits, Head: head, Members: s.members[head], Admins: s.admins[head], Spoke: map[string]uint64{}}
 	for k := range h.Members {
 		if !slices.Contains(silent, k) {
 			h.Spoke[k] = s.commits[head].Number
@@ -104,10 +138,22 @@ func show(p *Plan) string {
 	}
 	ops("remove", p.Removes)
 	ops("add", p.Adds)
+	roles := func(name string, list []Op) {
+		for _, o := range list {
+			parts = append(parts, fmt.Sprintf("%s%s %s by %s at %s", name, o.Verb, o.Who.Key, o.Author, o.At))
+		}
+	}
+	roles("", p.Roles)
 	if len(p.Updates) > 0 {
 		parts = append(parts, "update "+strings.Join(p.Updates, " "))
 	}
-	ops("approve", p.Approval)
+	if len(p.Roles)+len(p.Dropped)+len(p.Waiting) > 0 || slices.ContainsFunc(p.Approval, func(o Op) bool { return o.Verb == Promote || o.Verb == Demote }) {
+		roles("approve: ", p.Approval)
+	} else {
+		ops("approve", p.Approval)
+	}
+	roles("dropped: ", p.Dropped)
+	roles("waiting: ", p.Waiting)
 	ops("stray", p.Strays)
 	if len(p.Supersedes) > 0 {
 		parts = append(parts, "over "+strings.Join(p.Supersedes, " "))

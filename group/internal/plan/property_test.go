@@ -44,12 +44,12 @@ func random(t testing.TB, r *rand.Rand) *story {
 // shuffled is the same history with every map built, and every list written,
 // in another order.
 func shuffled(h History, r *rand.Rand) History {
-	out := History{Commits: map[string]*Commit{}, Head: h.Head, Members: map[string]Who{}, Spoke: h.Spoke}
+	out := History{Commits: map[string]*Commit{}, Head: h.Head, Members: map[string]Who{}, Admins: h.Admins, Spoke: h.Spoke}
 	ids := slices.Sorted(maps.Keys(h.Commits))
 	r.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
 	for _, id := range ids {
 		c := *h.Commits[id]
-		for _, list := range []*[]Who{&c.Added, &c.Removed, &c.Left} {
+		for _, list := range []*[]Who{&c.Added, &c.Removed, &c.Left, &c.Promoted, &c.Demoted} {
 			*list = slices.Clone(*list)
 			r.Shuffle(len(*list), func(i, j int) { (*list)[i], (*list)[j] = (*list)[j], (*list)[i] })
 		}
