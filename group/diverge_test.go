@@ -114,3 +114,27 @@ func TestHalvesAreTwoGroups(t *testing.T) {
 		}
 	}
 }
+
+// A guest whose inviter was removed before anybody heard of the guest is told
+// by nobody, since nobody can open its branch; it finds out by itself.
+func TestGuestOfARemovedInviterIsTold(t *testing.T) {
+	w := newWorld(t, "ada", "ben", "cleo", "eve", "finn")
+	w.create("ada")
+	for _, n := range []string{"ben", "cleo", "eve"} {
+		w.join("ada", n)
+	}
+	w.run(20 * time.Second)
+	w.cut(1, "eve")
+	w.join("eve", "finn")
+	w.remove("ada", "eve")
+	w.run(time.Minute) // the removal is final among the others
+	w.mend(3)
+	w.agree("ada", "ben", "cleo")
+	finn := w.devices["finn"]
+	if !finn.has(group.KindDiverged) {
+		t.Errorf("finn is %s and was told nothing", finn.g.Status().State)
+	}
+	if away := finn.g.Status().Away; len(away) != 3 {
+		t.Errorf("finn misses %v", away)
+	}
+}

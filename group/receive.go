@@ -157,6 +157,9 @@ func (g *Group) presume(l frame.Links) dag.Member {
 	if !ok || p.Links.Seq+1 != l.Seq {
 		return ""
 	}
+	if m, named := g.owners[l.Prev]; named { // also after its block came, which proves nothing
+		return m
+	}
 	if p.Author != "" {
 		return p.Author
 	}
