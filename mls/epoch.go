@@ -210,6 +210,27 @@ func (e *Epoch) DropExporter() []Record {
 	return []Record{{Key: keyExporter, Secret: true}}
 }
 
+// DropSkipped erases the keys of frames that later ones of their senders went
+// past (RFC 9420, section 15.3: how long to keep them is the application's), and
+// returns the write set of that: none if there was none.
+func (e *Epoch) DropSkipped() []Record {
+	if e.wiped {
+		return nil
+	}
+	changed := map[ratchetID]*ratchet{}
+	for id, r := range e.secret.ratchets {
+		if len(r.skipped) > 0 {
+			r.dropSkipped()
+			changed[id] = r
+		}
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	e.version++ // what was staged knows those keys
+	return secretTreeRecords(nil, changed)
+}
+
 // NextGeneration is the generation of this member's next frame of that kind.
 // Proposals and commits count together.
 func (e *Epoch) NextGeneration(t ContentType) uint32 {

@@ -23,7 +23,7 @@ func eachVector[T any](t *testing.T, name string, suiteOf func(*T) CipherSuite, 
 	count.report(t, name)
 }
 
-func wantBytes(t *testing.T, what string, got, want []byte) {
+func wantBytes(t testing.TB, what string, got, want []byte) {
 	t.Helper()
 	if !bytes.Equal(got, want) {
 		t.Errorf("%s: got %x, want %x", what, got, want)

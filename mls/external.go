@@ -216,7 +216,7 @@ func outsider(info *GroupInfo, tree []byte, r ExternalCommit, env Env) (*Epoch, 
 	if e.tree, err = info.ratchetTree(s, tree, env); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrGroupInfo, err)
 	}
-	if err := judgeTree(r.Credentials, e.tree, env.Now); err != nil {
+	if err := judgeGroup(r.Credentials, e.tree, c, env.Now); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrGroupInfo, err)
 	}
 	e.setTag(info.ConfirmationTag)

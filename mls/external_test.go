@@ -363,6 +363,14 @@ func (p *picky) Validate(_ CipherSuite, leaf *LeafNode, _ time.Time) error {
 	return nil
 }
 
+func (p *picky) ValidateSender(_ CipherSuite, x *ExternalSender, _ time.Time) error {
+	p.seen[string(x.Credential.Identity)]++
+	if string(x.Credential.Identity) == p.bad {
+		return fmt.Errorf("%s has no say", p.bad)
+	}
+	return nil
+}
+
 func (p *picky) Replaces(old, successor *LeafNode) error {
 	if !bytes.Equal(old.Credential.Identity, successor.Credential.Identity) {
 		return errors.New("another client")

@@ -224,7 +224,15 @@ func (a *AuthenticatedContent) tbs(context []byte) []byte {
 	return w.buf
 }
 
+// maxField bounds application data and authenticated_data, in bytes: padded and
+// encrypted they still fit an opaque<V>. That is far below what an AEAD permits
+// under one key, and no key encrypts twice (RFC 9420, sections 6.3.1 and 15.2).
+const maxField = 1 << 29
+
 func (a *AuthenticatedContent) sign(s *suite, context []byte, signer Signer) error {
+	if n := max(len(a.Content.Data), len(a.Content.AuthenticatedData)); n > maxField {
+		return fmt.Errorf("%w: %d bytes in one frame", ErrConfig, n)
+	}
 	sig, err := s.signWithLabel(signer, "FramedContentTBS", a.tbs(context))
 	if err != nil {
 		return fmt.Errorf("mls: signing a frame: %w", err)

@@ -37,7 +37,7 @@ func (v *passiveVector) psk(id PreSharedKeyID) []byte {
 	return nil
 }
 
-func (v *passiveVector) join(t *testing.T) *Epoch {
+func (v *passiveVector) join(t testing.TB) *Epoch {
 	t.Helper()
 	m, err := ParseMLSMessage(v.KeyPackage)
 	if err != nil {

@@ -1,6 +1,9 @@
 package mls
 
-import "fmt"
+import (
+	"fmt"
+	"io"
+)
 
 // PSKType tells how a PSK was provisioned.
 type PSKType uint8
@@ -59,6 +62,22 @@ func readPreSharedKeyID(r *reader) PreSharedKeyID {
 	}
 	id.Nonce = r.vec()
 	return id
+}
+
+// maxPSKs is how many PSKs an epoch can take: PSKLabel counts them in 16 bits.
+const maxPSKs = 1<<16 - 1
+
+// NewPreSharedKey proposes a PSK with a fresh nonce from rand, as each injection
+// needs one of its own (section 8.4). suite is that of the group.
+func NewPreSharedKey(suite CipherSuite, id PreSharedKeyID, rand io.Reader) (*PreSharedKey, error) {
+	s, err := suiteByID(suite)
+	if err != nil {
+		return nil, err
+	}
+	if id.Nonce, err = randomBytes(rand, s.nh); err != nil {
+		return nil, fmt.Errorf("mls: PSK nonce: %w", err)
+	}
+	return &PreSharedKey{ID: id}, nil
 }
 
 // PSKLookup gives the secret of a PSK. The caller keeps it; nil: not known.

@@ -11,12 +11,16 @@ import (
 // section 9.1 and 15.3). The zero value means the schedule's default.
 type Window struct {
 	// Skipped is the number of keys per ratchet kept for frames that come out
-	// of order. Default 32 in RFC 9420; in DMLS 0, since frames open in order.
+	// of order; SkipNone: none. Default 32 in RFC 9420; in DMLS none, since
+	// frames open in order. Epoch.DropSkipped is for who limits their age too.
 	Skipped uint32
 	// Forward is the number of generations that one frame may jump over, each
 	// three KDF calls. Default 1,000.
 	Forward uint32
 }
+
+// SkipNone is a Window.Skipped: no key is kept that a later frame went past.
+const SkipNone = ^uint32(0)
 
 func (w Window) orDefault(k KeySchedule) Window {
 	if w.Forward == 0 {
@@ -26,6 +30,14 @@ func (w Window) orDefault(k KeySchedule) Window {
 		w.Skipped = 32
 	}
 	return w
+}
+
+// keeps is the number of keys kept.
+func (w Window) keeps() uint32 {
+	if w.Skipped == SkipNone {
+		return 0
+	}
+	return w.Skipped
 }
 
 // ratchetID names one of the two ratchets of a leaf.
@@ -117,12 +129,12 @@ func (r *ratchet) take(s *suite, generation uint32, w Window) (ratchetKey, error
 		return ratchetKey{}, fmt.Errorf("%w: %d, next is %d", ErrGeneration, generation, r.at)
 	}
 	for r.at < generation {
-		if r.marks == nil && generation-r.at <= w.Skipped {
+		if r.marks == nil && generation-r.at <= w.keeps() {
 			r.skipped = append(r.skipped, s.ratchetKey(r.secret, r.at))
 		}
 		r.step(s)
 	}
-	if over := len(r.skipped) - int(w.Skipped); over > 0 {
+	if over := len(r.skipped) - int(w.keeps()); over > 0 {
 		for _, k := range r.skipped[:over] {
 			k.wipe()
 		}
@@ -150,6 +162,13 @@ func (r *ratchet) takePast(s *suite, generation uint32) (ratchetKey, error) {
 	k := r.skipped[i]
 	r.skipped = slices.Delete(r.skipped, i, i+1)
 	return k, nil
+}
+
+func (r *ratchet) dropSkipped() {
+	for _, k := range r.skipped {
+		k.wipe()
+	}
+	r.skipped = nil
 }
 
 // record encodes a ratchet for the store.

@@ -69,6 +69,9 @@ func (e *Epoch) Branch(r SuccessorRequest, s Signer, env Env) (*StagedCommit, er
 }
 
 func (e *Epoch) found(c GroupConfig, usage uint8, r SuccessorRequest, s Signer, env Env) (*StagedCommit, error) {
+	if err := judgeSenders(r.Credentials, c.Suite, c.Extensions, env.Now); err != nil {
+		return nil, err
+	}
 	c.KeySchedule, c.Leaf, c.Window = RFC9420, r.Leaf, r.Window
 	first, err := Create(c, s, env)
 	if err != nil {
@@ -108,10 +111,13 @@ func (e *Epoch) checkSuccessor(usage uint8, c GroupContext, tree *RatchetTree, v
 		return refuse("its epoch is not 1")
 	}
 	if usage == ResumptionBranch {
+		if e.reinit != nil { // section 12.4.2: it waits for the group of the ReInit
+			return refuse("a branch of a closed group")
+		}
 		if c.Version != e.context.Version || c.CipherSuite != e.context.CipherSuite {
 			return refuse("version or cipher suite")
 		}
-		return e.checkClients(tree, v, refuse)
+		return e.checkClients(tree, v, false, refuse)
 	}
 	p := e.reinit
 	if p == nil {
@@ -126,7 +132,7 @@ func (e *Epoch) checkSuccessor(usage uint8, c GroupContext, tree *RatchetTree, v
 	if tree.MemberCount() != e.tree.MemberCount() {
 		return refuse("number of members")
 	}
-	return e.checkClients(tree, v, refuse)
+	return e.checkClients(tree, v, true, refuse)
 }
 
 func sameExtensions(x, y *writer, a, b []Extension) bool {
@@ -135,8 +141,11 @@ func sameExtensions(x, y *writer, a, b []Extension) bool {
 	return bytes.Equal(x.buf, y.buf)
 }
 
-// checkClients pairs each member of the new group with one of the old.
-func (e *Epoch) checkClients(tree *RatchetTree, v CredentialValidator, refuse func(string) error) error {
+// checkClients checks that each member of the new group presents a client of
+// the old one. After a ReInit the membership is the same: as many members, and
+// each with another one of the old group (section 11.2). The leaves of a branch
+// have to match some leaf (section 11.3).
+func (e *Epoch) checkClients(tree *RatchetTree, v CredentialValidator, pairs bool, refuse func(string) error) error {
 	same := func(old, successor *LeafNode) bool {
 		if v != nil {
 			return v.Replaces(old, successor) == nil
@@ -151,7 +160,7 @@ func (e *Epoch) checkClients(tree *RatchetTree, v CredentialValidator, refuse fu
 		found := false
 		for j, old := range e.tree.Leaves() {
 			if !taken[j] && same(old, leaf) {
-				taken[j], found = true, true
+				taken[j], found = pairs, true
 				break
 			}
 		}

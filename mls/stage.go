@@ -15,6 +15,7 @@ type transition struct {
 
 	removed, updated []LeafIndex      // set by checkList
 	psks             []PreSharedKeyID //
+	pskSeen          map[string]bool  // their encodings
 	kemOutput        []byte           // of an external commit
 	init             []byte           // of our own external commit
 	reinit           *ReInit          // closes the group
@@ -188,13 +189,16 @@ func (t *transition) note(p CommittedProposal, touched map[LeafIndex]bool) error
 	case *PreSharedKey:
 		w := &writer{}
 		x.ID.write(w)
-		for _, id := range t.psks {
-			v := &writer{}
-			id.write(v)
-			if bytes.Equal(v.buf, w.buf) {
-				return fmt.Errorf("%w: PSK twice", ErrProposals)
-			}
+		if t.pskSeen[string(w.buf)] {
+			return fmt.Errorf("%w: PSK twice", ErrProposals)
 		}
+		if len(t.psks) == maxPSKs {
+			return fmt.Errorf("%w: more than %d PSKs", ErrProposals, maxPSKs)
+		}
+		if t.pskSeen == nil {
+			t.pskSeen = map[string]bool{}
+		}
+		t.pskSeen[string(w.buf)] = true
 		t.psks = append(t.psks, x.ID)
 	case *ExternalInit:
 		t.kemOutput = x.KEMOutput

@@ -210,13 +210,24 @@ type differential struct {
 	s     *suite
 	tree  *RatchetTree
 	naive *naiveTree
-	rand  *rand.Rand
 	ids   uint64
 }
 
-func (d *differential) step(op int) {
+func newDifferential(t *testing.T, s *suite) *differential {
+	d := &differential{t: t, s: s}
+	l := mockLeaf(&d.ids, LeafNodeSourceKeyPackage, nil)
+	d.naive = &naiveTree{s, []naiveNode{{leaf: l}}}
+	var err error
+	if d.tree, err = newTree(s, l); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// step does an operation, on one of the members if it needs one.
+func (d *differential) step(op, pick int) {
 	leaves := d.naive.leaves()
-	at := leaves[d.rand.IntN(len(leaves))]
+	at := leaves[pick%len(leaves)]
 	e := d.tree.edit()
 	var err error
 	switch {
@@ -339,19 +350,13 @@ func TestTreeDifferential(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			s, _ := suiteByID(1)
-			d := &differential{t: t, s: s, rand: rand.New(rand.NewPCG(seed, 1))}
-			l := mockLeaf(&d.ids, LeafNodeSourceKeyPackage, nil)
-			d.naive = &naiveTree{s, []naiveNode{{leaf: l}}}
-			var err error
-			if d.tree, err = newTree(s, l); err != nil {
-				t.Fatal(err)
-			}
+			r, d := rand.New(rand.NewPCG(seed, 1)), newDifferential(t, s)
 			var old []*RatchetTree
 			var was [][]byte
 			records := map[string][]byte{}
 			for i := range 250 {
 				bias := 9 + int(seed%3)*(i/80) // later operations are more often paths
-				d.step(d.rand.IntN(bias))
+				d.step(r.IntN(bias), r.IntN(1<<16))
 				d.compare()
 				old, was = append(old, d.tree), append(was, d.tree.Marshal())
 				d.tree.WalkNew(
@@ -373,4 +378,29 @@ func TestTreeDifferential(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Theorem: whatever the history of Adds, Removes, Updates and paths, the
+// persistent tree is the naive one (hashes, resolutions, filtered direct paths,
+// parent hashes), and no earlier tree has changed.
+func FuzzTreeDifferential(f *testing.F) {
+	f.Add([]byte{0, 9, 18, 27, 8, 17, 5, 6, 26, 4, 0})
+	f.Add(bytes.Repeat([]byte{1, 8, 5, 15, 7}, 12))
+	f.Add([]byte("a history of a group, as short as it is long"))
+	f.Fuzz(func(t *testing.T, history []byte) {
+		s, _ := suiteByID(1)
+		d := newDifferential(t, s)
+		var old []*RatchetTree
+		var was [][]byte
+		for _, b := range history[:min(len(history), 96)] {
+			d.step(int(b%9), int(b/9))
+			d.compare()
+			old, was = append(old, d.tree), append(was, d.tree.Marshal())
+		}
+		for i, tree := range old {
+			if !bytes.Equal(tree.Marshal(), was[i]) {
+				t.Fatalf("tree %d changed", i)
+			}
+		}
+	})
 }

@@ -279,8 +279,9 @@ func (t *RatchetTree) checkMembers() error {
 }
 
 // checkExtensions checks that no type occurs twice in the extensions of a
-// GroupContext (Section 13.4), and that all members support them and what
-// their required_capabilities name (Sections 7.3, 11.1, 12.1.7).
+// GroupContext (Section 13.4), that all members support them and what their
+// required_capabilities name (Sections 7.3, 11.1, 12.1.7), and that the keys of
+// external_senders are of the suite (Section 12.1.8.1).
 func (t *RatchetTree) checkExtensions(xs []Extension) error {
 	if x, twice := duplicateExtension(xs); twice {
 		return fmt.Errorf("%w: extension 0x%04x occurs twice in the GroupContext", ErrMalformed, uint16(x))
@@ -289,6 +290,15 @@ func (t *RatchetTree) checkExtensions(xs []Extension) error {
 	for _, x := range xs {
 		if _, ok := slices.BinarySearch(m.extensions, x.Type); !ok && !x.Type.isDefault() {
 			return fmt.Errorf("%w: extension 0x%04x is not supported by all members", ErrLeafNode, uint16(x.Type))
+		}
+	}
+	senders, err := ParseExternalSenders(xs)
+	if err != nil {
+		return err
+	}
+	for i := range senders {
+		if err := t.s.sig.checkPublic(senders[i].SignatureKey); err != nil {
+			return fmt.Errorf("%w: external sender %d: %w", ErrMalformed, i, err)
 		}
 	}
 	b, ok := findExtension(xs, ExtensionRequiredCapabilities)

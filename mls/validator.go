@@ -1,6 +1,7 @@
 package mls
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 )
@@ -16,6 +17,10 @@ type CredentialValidator interface {
 	// present the same client. It is asked for Updates, for the paths of commits,
 	// for resyncs, and for the members of a successor group.
 	Replaces(old, successor *LeafNode) error
+	// ValidateSender is Validate for an entry of external_senders. It is asked
+	// for all of them when a group is joined and when a proposal changes the
+	// extension or promises it for another group.
+	ValidateSender(suite CipherSuite, sender *ExternalSender, now time.Time) error
 }
 
 func judgeLeaf(v CredentialValidator, s *suite, leaf, old *LeafNode, now time.Time) error {
@@ -34,7 +39,32 @@ func judgeLeaf(v CredentialValidator, s *suite, leaf, old *LeafNode, now time.Ti
 	return nil
 }
 
-// judgeTree judges all members of a group that is joined.
+// judgeSenders judges the external senders of a GroupContext's extensions.
+func judgeSenders(v CredentialValidator, suite CipherSuite, extensions []Extension, now time.Time) error {
+	if v == nil {
+		return nil
+	}
+	senders, err := ParseExternalSenders(extensions)
+	if err != nil {
+		return err
+	}
+	for i := range senders {
+		if err := v.ValidateSender(suite, &senders[i], now); err != nil {
+			return fmt.Errorf("%w: external sender %d: %w", ErrCredential, i, err)
+		}
+	}
+	return nil
+}
+
+// judgeGroup judges a group that is joined: all members and external senders.
+func judgeGroup(v CredentialValidator, t *RatchetTree, c *GroupContext, now time.Time) error {
+	if err := judgeSenders(v, c.CipherSuite, c.Extensions, now); err != nil {
+		return err
+	}
+	return judgeTree(v, t, now)
+}
+
+// judgeTree judges all members of a tree.
 func judgeTree(v CredentialValidator, t *RatchetTree, now time.Time) error {
 	if v == nil {
 		return nil
@@ -47,18 +77,26 @@ func judgeTree(v CredentialValidator, t *RatchetTree, now time.Time) error {
 	return nil
 }
 
-// judgeProposal judges the leaf that a proposal brings.
+// judgeProposal judges the credentials that a proposal brings.
 func (e *Epoch) judgeProposal(v CredentialValidator, p Proposal, from Sender, now time.Time) error {
 	switch p := p.(type) {
 	case *Add:
 		return judgeLeaf(v, e.suite, &p.KeyPackage.LeafNode, nil, now)
 	case *Update:
 		return judgeLeaf(v, e.suite, &p.LeafNode, e.tree.Leaf(LeafIndex(from.Index)), now)
+	case *GroupContextExtensions:
+		before, _ := findExtension(e.context.Extensions, ExtensionExternalSenders)
+		if after, _ := findExtension(p.Extensions, ExtensionExternalSenders); bytes.Equal(before, after) {
+			return nil
+		}
+		return judgeSenders(v, e.suite.id, p.Extensions, now)
+	case *ReInit:
+		return judgeSenders(v, p.CipherSuite, p.Extensions, now)
 	}
 	return nil
 }
 
-// judge judges the leaves that a commit brings; leaf is that of its path.
+// judge judges the credentials that a commit brings; leaf is that of its path.
 func (e *Epoch) judge(v CredentialValidator, t *transition, leaf *LeafNode, now time.Time) error {
 	if v == nil {
 		return nil

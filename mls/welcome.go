@@ -252,6 +252,9 @@ func (j *joining) checkSecrets() error {
 			return fmt.Errorf("%w: PSK nonce of %d bytes", ErrWelcome, len(id.Nonce))
 		}
 	}
+	if len(g.psks) > maxPSKs {
+		return fmt.Errorf("%w: more than %d PSKs", ErrWelcome, maxPSKs)
+	}
 	if special > 1 {
 		return fmt.Errorf("%w: several reinit or branch PSKs", ErrWelcome)
 	}
@@ -287,7 +290,7 @@ func (j *joining) loadTree(given []byte, env Env) (err error) {
 	if j.tree, err = j.info.ratchetTree(j.suite, given, env); err != nil {
 		return fmt.Errorf("%w: %w", ErrWelcome, err)
 	}
-	if err := judgeTree(j.options.Credentials, j.tree, env.Now); err != nil {
+	if err := judgeGroup(j.options.Credentials, j.tree, &j.info.GroupContext, env.Now); err != nil {
 		return fmt.Errorf("%w: %w", ErrWelcome, err)
 	}
 	if err := j.findSelf(); err != nil {

@@ -116,12 +116,12 @@ func (s *Server) ExternalJoin(_ context.Context, r *pb.ExternalJoinRequest) (*pb
 	c := mls.ExternalCommit{Leaf: self.options(suite)}
 	psks := map[string][]byte{}
 	for _, p := range r.Psks {
-		id, err := externalPSK(suite, p.PskId)
+		proposal, err := externalPSK(suite, p.PskId)
 		if err != nil {
 			return nil, asStatus(err)
 		}
 		psks[string(p.PskId)] = p.PskSecret
-		c.PSKs = append(c.PSKs, id)
+		c.PSKs = append(c.PSKs, proposal.ID)
 	}
 	c.PSK = func(id mls.PreSharedKeyID) []byte { return psks[string(id.ID)] }
 	if r.RemovePrior {

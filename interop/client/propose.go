@@ -9,22 +9,8 @@ import (
 	"github.com/dmlsd/dmls/mls"
 )
 
-// nonceSizes are Nh of the suites.
-var nonceSizes = map[mls.CipherSuite]int{1: 32, 2: 32, 3: 32, 4: 64, 5: 64, 6: 64, 7: 48}
-
-// fresh completes a PreSharedKeyID with a random nonce (section 8.4).
-func fresh(suite mls.CipherSuite, id mls.PreSharedKeyID) (mls.PreSharedKeyID, error) {
-	n, ok := nonceSizes[suite]
-	if !ok {
-		return id, fmt.Errorf("interop: cipher suite %d", suite)
-	}
-	id.Nonce = make([]byte, n)
-	_, err := rand.Read(id.Nonce)
-	return id, err
-}
-
-func externalPSK(suite mls.CipherSuite, id []byte) (mls.PreSharedKeyID, error) {
-	return fresh(suite, mls.PreSharedKeyID{Type: mls.PSKTypeExternal, ID: id})
+func externalPSK(suite mls.CipherSuite, id []byte) (*mls.PreSharedKey, error) {
+	return mls.NewPreSharedKey(suite, mls.PreSharedKeyID{Type: mls.PSKTypeExternal, ID: id}, rand.Reader)
 }
 
 // described is the proposal of a description, for the group of a context.
@@ -40,12 +26,10 @@ func described(d *pb.ProposalDescription, c mls.GroupContext, tree *mls.RatchetT
 		leaf, err := member(tree, d.RemovedId)
 		return &mls.Remove{Removed: leaf}, err
 	case "externalPSK":
-		id, err := externalPSK(c.CipherSuite, d.PskId)
-		return &mls.PreSharedKey{ID: id}, err
+		return externalPSK(c.CipherSuite, d.PskId)
 	case "resumptionPSK":
-		id, err := fresh(c.CipherSuite, mls.PreSharedKeyID{Type: mls.PSKTypeResumption,
-			Usage: mls.ResumptionApplication, GroupID: c.GroupID, Epoch: d.EpochId})
-		return &mls.PreSharedKey{ID: id}, err
+		return mls.NewPreSharedKey(c.CipherSuite, mls.PreSharedKeyID{Type: mls.PSKTypeResumption,
+			Usage: mls.ResumptionApplication, GroupID: c.GroupID, Epoch: d.EpochId}, rand.Reader)
 	case "groupContextExtensions":
 		xs, err := extensions(d.Extensions)
 		return &mls.GroupContextExtensions{Extensions: xs}, err

@@ -53,10 +53,19 @@ func Credential(chain ...*x509.Certificate) mls.Credential {
 // Validate verifies the chain, each certificate by the next (section 5.3), and
 // that the end-entity certificate is for the leaf's signature key.
 func (p *Pool) Validate(_ mls.CipherSuite, leaf *mls.LeafNode, now time.Time) error {
-	if p.Basic && leaf.Credential.Type == mls.CredentialBasic {
+	return p.validate(&leaf.Credential, leaf.SignatureKey, now)
+}
+
+// ValidateSender is Validate for an external sender (section 12.1.8.1).
+func (p *Pool) ValidateSender(_ mls.CipherSuite, sender *mls.ExternalSender, now time.Time) error {
+	return p.validate(&sender.Credential, sender.SignatureKey, now)
+}
+
+func (p *Pool) validate(c *mls.Credential, key []byte, now time.Time) error {
+	if p.Basic && c.Type == mls.CredentialBasic {
 		return nil
 	}
-	chain, err := parse(leaf)
+	chain, err := parse(c)
 	if err != nil {
 		return err
 	}
@@ -82,11 +91,11 @@ func (p *Pool) Validate(_ mls.CipherSuite, leaf *mls.LeafNode, now time.Time) er
 	if _, err := chain[0].Verify(o); err != nil {
 		return fmt.Errorf("%w: %w", ErrChain, err)
 	}
-	key, err := signatureKey(chain[0])
+	certified, err := signatureKey(chain[0])
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(key, leaf.SignatureKey) {
+	if !bytes.Equal(certified, key) {
 		return ErrKey
 	}
 	return nil
@@ -104,11 +113,11 @@ func (p *Pool) Replaces(old, successor *mls.LeafNode) error {
 		}
 		return nil
 	}
-	a, err := parse(old)
+	a, err := parse(&old.Credential)
 	if err != nil {
 		return err
 	}
-	b, err := parse(successor)
+	b, err := parse(&successor.Credential)
 	if err != nil {
 		return err
 	}
@@ -118,15 +127,15 @@ func (p *Pool) Replaces(old, successor *mls.LeafNode) error {
 	return nil
 }
 
-func parse(leaf *mls.LeafNode) ([]*x509.Certificate, error) {
-	if leaf.Credential.Type != mls.CredentialX509 {
-		return nil, fmt.Errorf("%w: type %d", ErrType, leaf.Credential.Type)
+func parse(c *mls.Credential) ([]*x509.Certificate, error) {
+	if c.Type != mls.CredentialX509 {
+		return nil, fmt.Errorf("%w: type %d", ErrType, c.Type)
 	}
-	if len(leaf.Credential.Certificates) == 0 {
+	if len(c.Certificates) == 0 {
 		return nil, fmt.Errorf("%w: it is empty", ErrChain)
 	}
-	chain := make([]*x509.Certificate, 0, len(leaf.Credential.Certificates))
-	for i, der := range leaf.Credential.Certificates {
+	chain := make([]*x509.Certificate, 0, len(c.Certificates))
+	for i, der := range c.Certificates {
 		c, err := x509.ParseCertificate(der)
 		if err != nil {
 			return nil, fmt.Errorf("%w: certificate %d: %w", ErrChain, i, err)

@@ -174,3 +174,26 @@ func TestReplaces(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An external sender is judged by the same chain as a member.
+func TestValidateSender(t *testing.T) {
+	_, rootKey := client(t, 2)
+	root := &authority{issue(t, "root", rootKey, nil, true), rootKey}
+	pool := &x509cred.Pool{Roots: x509.NewCertPool()}
+	pool.Roots.AddCert(root.cert)
+	service, serviceKey := client(t, 1)
+	other, _ := client(t, 1)
+	certified := x509cred.Credential(issue(t, "service", serviceKey, root, false))
+	for what, c := range map[string]struct {
+		sender mls.ExternalSender
+		want   error
+	}{
+		"certified":   {mls.ExternalSender{SignatureKey: service.Public(), Credential: certified}, nil},
+		"another key": {mls.ExternalSender{SignatureKey: other.Public(), Credential: certified}, x509cred.ErrKey},
+		"basic":       {mls.ExternalSender{SignatureKey: service.Public(), Credential: mls.BasicCredential(nil)}, x509cred.ErrType},
+	} {
+		if err := pool.ValidateSender(1, &c.sender, now); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
