@@ -25,10 +25,16 @@ type Config struct {
 
 	// Listen holds multiaddrs; nil means TCP and QUIC on all IPv4 interfaces.
 	// Port 0 is the port of the last run, if that is still free.
-	Listen  []string
-	Peers   []string // multiaddrs with /p2p/ id that are always kept connected
-	NoMDNS  bool     // do not look for peers on the local network
-	Offline bool     // neither listen nor look for peers
+	Listen []string
+	Peers  []string // multiaddrs with /p2p/ id that are always kept connected
+	NoMDNS bool     // do not look for peers on the local network
+
+	// Beyond the local network; see gossip.Config for what they reveal.
+	Relays       []string // multiaddrs with /p2p/ id of relays that take connections for this device
+	RelayService bool     // be a relay for others
+	HolePunching bool     // try to turn relayed connections into direct ones
+	DHT          bool     // find peers by their id
+	Offline      bool     // neither listen nor look for peers
 
 	Group  group.Config // limits and delays; zero: group.LAN()
 	Timing node.Timing  // of sync and joins; zero: node.DefaultTiming()
@@ -106,9 +112,10 @@ func (c Config) gossip(ctx context.Context, seed []byte, listen, known []string)
 	g := gossip.Config{
 		KeySeed: seed, Static: c.Peers, Remembered: known, MDNS: !c.NoMDNS,
 		Listen: samePorts(c.Listen, listen), Logger: c.Logger,
+		Relays: c.Relays, RelayService: c.RelayService, HolePunching: c.HolePunching, DHT: c.DHT,
 	}
 	if c.Offline {
-		g.NoListen, g.MDNS, g.Listen, g.Static, g.Remembered = true, false, nil, nil, nil
+		g = gossip.Config{KeySeed: seed, NoListen: true, Logger: c.Logger}
 	}
 	t, err := gossip.New(context.WithoutCancel(ctx), g)
 	if err != nil {

@@ -52,6 +52,13 @@ type Config struct {
 	Remembered []string // what Known returned in the last run
 	MDNS       bool     // find peers on the local network
 
+	// Beyond the local network, all off by default; see internet.go for what
+	// each of them tells to whom.
+	Relays       []string // multiaddrs with /p2p/ id of relays that take connections for this host
+	RelayService bool     // be such a relay for everybody who can connect
+	HolePunching bool     // try to turn relayed connections into direct ones
+	DHT          bool     // find peers by their id in a DHT of dmls hosts, begun at Static and Relays
+
 	// OnAddresses, if set, is told Known whenever it changes, at most once a
 	// second, from one goroutine.
 	OnAddresses func([]string)
@@ -94,7 +101,7 @@ func (c *Config) Validate() error {
 			return bad("protocol %q does not begin with a slash", protocol)
 		}
 	}
-	for _, list := range [][]string{c.Static, c.Remembered} {
+	for _, list := range [][]string{c.Static, c.Remembered, c.Relays} {
 		if _, err := parseAddrs(list); err != nil {
 			return fmt.Errorf("%w: %w", ErrConfig, err)
 		}

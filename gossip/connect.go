@@ -12,6 +12,12 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 )
 
+// connected says whether streams can be opened, over a relay at least.
+func (t *Transport) connected(id peer.ID) bool {
+	c := t.host.Network().Connectedness(id)
+	return c == network.Connected || c == network.Limited
+}
+
 // Connections lists the open connections: peer, remote address and direction
 // ("in" or "out"), sorted.
 func (t *Transport) Connections() [][3]string {
@@ -77,7 +83,7 @@ func (t *Transport) dial(ctx context.Context, info peer.AddrInfo) error {
 	if t.ctx.Err() != nil {
 		return ErrClosed
 	}
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(ctx, service), dialTimeout)
 	defer cancel()
 	t.forgive(info.ID)
 	if err := t.host.Connect(ctx, info); err != nil {

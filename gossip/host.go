@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/libp2p/go-libp2p"
+	dht "github.com/libp2p/go-libp2p-kad-dht"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -47,9 +48,13 @@ type Transport struct {
 	sender *sender
 	hellos *hellos
 	proofs *proofs
-	door   *door
-	inbox  *inbox
-	counts counters
+
+	circuits *circuits
+	relayed  *relayed
+	dht      *dht.IpfsDHT // nil: none
+	door     *door
+	inbox    *inbox
+	counts   counters
 }
 
 // New builds the host and listens; nothing is dialled or delivered before
@@ -66,13 +71,15 @@ func New(ctx context.Context, config Config) (*Transport, error) {
 		ended:   make(chan struct{}),
 		topics:  make(map[string]*subscription),
 		hellos:  newHellos(),
+
+		circuits: newCircuits(),
 	}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
 	t.ctx, t.cancel = context.WithCancel(ctx)
 	t.keeper, t.sender, t.inbox, t.proofs = newKeeper(t), newSender(t), newInbox(t), newProofs(t)
-	t.door = newDoor(t.proofs)
+	t.door, t.relayed = newDoor(t.proofs), newRelayed(t)
 	if err := t.open(); err != nil {
 		t.cancel()
 		if t.host != nil {
@@ -99,7 +106,7 @@ func (t *Transport) open() error {
 	if agent == "" {
 		agent = "dmls"
 	}
-	t.host, err = libp2p.New(
+	t.host, err = libp2p.New(append(t.internet(),
 		libp2p.Identity(key),
 		libp2p.NoListenAddrs, // listen does it, with a fallback for taken ports
 		libp2p.Transport(tcp.NewTCPTransport),
@@ -109,7 +116,7 @@ func (t *Transport) open() error {
 		libp2p.UserAgent(agent),
 		libp2p.DisableMetrics(),
 		libp2p.Ping(true),
-	)
+	)...)
 	if err != nil {
 		return fmt.Errorf("gossip: host: %w", errors.Join(err, limits.Close()))
 	}
@@ -123,7 +130,7 @@ func (t *Transport) open() error {
 		return err
 	}
 	t.host.Network().Notify(t.keeper.notifiee())
-	return nil
+	return t.openDHT()
 }
 
 // quietQUIC keeps quic-go from writing a line about small UDP buffers, which is
@@ -237,6 +244,7 @@ func (t *Transport) Start(h Handler) error {
 		t.host.SetStreamHandler(protocol.ID(name), func(s network.Stream) { t.inbox.serve(s, name) })
 	}
 	t.keeper.start()
+	t.startInternet()
 	if t.config.MDNS {
 		t.spawn(newDiscovery(t).run)
 	}
@@ -309,7 +317,11 @@ func (t *Transport) Close() error {
 	t.unhook()
 	t.cancel()
 	t.sender.close()
-	err := t.host.Close()
+	var err error
+	if t.dht != nil {
+		err = t.dht.Close()
+	}
+	err = errors.Join(err, t.host.Close())
 	t.calls.Wait()
 	if err != nil {
 		return fmt.Errorf("gossip: close: %w", err)

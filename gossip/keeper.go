@@ -244,7 +244,7 @@ func (k *keeper) due(now time.Time) (due []peer.ID, wait time.Duration) {
 	wait = slowRetry
 	for id, g := range k.targets {
 		switch {
-		case k.t.host.Network().Connectedness(id) == network.Connected:
+		case k.t.connected(id):
 			g.seen, g.met = now, true
 		case !g.static && now.Sub(g.seen) > giveUp:
 			delete(k.targets, id)
@@ -277,6 +277,9 @@ func (g *target) likely() bool {
 func (k *keeper) dial(info peer.AddrInfo) {
 	err := k.t.dial(k.t.ctx, info)
 	k.t.log.Debug("dialled", "peer", info.ID, "err", err)
+	if err != nil {
+		k.t.search(info.ID)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.dials--
@@ -305,6 +308,9 @@ func (k *keeper) retry(g *target) {
 func (k *keeper) notifiee() network.Notifiee {
 	return &network.NotifyBundle{
 		ConnectedF: func(_ network.Network, conn network.Conn) {
+			if conn.Stat().Limited {
+				k.t.later(func() { k.t.relayed.greet(conn.RemotePeer()) })
+			}
 			k.mu.Lock()
 			defer k.mu.Unlock()
 			if g := k.targets[conn.RemotePeer()]; g != nil && g.up.IsZero() {
@@ -317,6 +323,7 @@ func (k *keeper) notifiee() network.Notifiee {
 				return
 			case network.NotConnected:
 				k.t.proofs.forget(conn.RemotePeer())
+				k.t.later(func() { k.t.relayed.gone(conn.RemotePeer()) })
 			}
 			k.mu.Lock()
 			defer k.mu.Unlock()

@@ -152,13 +152,14 @@ func (p *proofs) mine(id peer.ID, topic string) (list []frame.Proof) {
 // of these.
 func (p *proofs) learn(id peer.ID, theirs []frame.Proof) (answer []frame.Proof) {
 	answer, news := p.compare(id, theirs)
-	if news {
+	if len(news) > 0 {
 		p.t.later(func() { p.introduce(id) })
+		p.t.relayed.proved(id, news)
 	}
 	return answer
 }
 
-func (p *proofs) compare(id peer.ID, theirs []frame.Proof) (answer []frame.Proof, news bool) {
+func (p *proofs) compare(id peer.ID, theirs []frame.Proof) (answer []frame.Proof, news []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	self, other := p.t.Self(), id.String()
@@ -170,7 +171,9 @@ func (p *proofs) compare(id peer.ID, theirs []frame.Proof) (answer []frame.Proof
 		if p.proved[id] == nil {
 			p.proved[id] = make(map[string]bool)
 		}
-		news = news || !p.proved[id][topic]
+		if !p.proved[id][topic] {
+			news = append(news, topic)
+		}
 		p.proved[id][topic] = true
 	}
 	return answer, news

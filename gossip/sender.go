@@ -228,9 +228,9 @@ func (s *sender) open(r route) (network.Stream, error) {
 	if s.t.gater.isBlocked(r.peer) {
 		return nil, ErrBlocked
 	}
-	ctx, cancel := context.WithTimeout(s.t.ctx, dialTimeout)
+	ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(s.t.ctx, service), dialTimeout)
 	defer cancel()
-	if s.t.host.Network().Connectedness(r.peer) != network.Connected {
+	if c := s.t.host.Network().Connectedness(r.peer); c != network.Connected && c != network.Limited {
 		s.t.host.Peerstore().AddAddrs(r.peer, s.t.keeper.addrsOf(r.peer), peerstore.TempAddrTTL)
 		s.t.forgive(r.peer)
 	}

@@ -276,6 +276,11 @@ func (t *Transport) Peers(topic string) []string {
 			out = append(out, id.String())
 		}
 	}
+	for _, id := range t.relayed.in(topic) {
+		if name := id.String(); !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
 	slices.Sort(out)
 	return out
 }

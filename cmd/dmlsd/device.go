@@ -20,6 +20,10 @@ type deviceConfig struct {
 	listen  []string
 	peers   []string
 	noMDNS  bool
+	relays  []string
+	relay   bool // be one
+	punch   bool
+	dht     bool
 	metrics string // address for health and metrics, empty: none
 	offline bool   // only to look into the home: the network is not used
 	sealing store.Sealing

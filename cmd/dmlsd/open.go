@@ -21,6 +21,7 @@ var _ api.Keeper = storedNode{}
 func openNode(ctx context.Context, c deviceConfig) (device, error) {
 	conf := dmls.Config{
 		Home: c.home, Name: c.name, Listen: c.listen, Peers: c.peers,
+		Relays: c.relays, RelayService: c.relay, HolePunching: c.punch, DHT: c.dht,
 		NoMDNS: c.noMDNS, Offline: c.offline, Logger: c.log, Sealing: c.sealing,
 	}
 	s, err := dmls.OpenStore(ctx, conf)

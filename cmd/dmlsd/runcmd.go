@@ -75,6 +75,10 @@ func (a *app) runCmd() *cobra.Command {
 	listen := cmd.Flags().StringArray("listen", nil, "multiaddr to listen on (repeatable; default: all interfaces, the ports of last time)")
 	peers := cmd.Flags().StringArray("peer", nil, "multiaddr of a peer to stay connected to (repeatable)")
 	noMDNS := cmd.Flags().Bool("no-mdns", false, "do not look for peers on the local network")
+	relays := cmd.Flags().StringArray("relay", nil, "multiaddr of a relay that takes connections for this device (repeatable); it learns who talks to whom")
+	relay := cmd.Flags().Bool("relay-service", false, "be a relay for everybody who can connect")
+	punch := cmd.Flags().Bool("hole-punching", false, "try to turn relayed connections into direct ones")
+	dht := cmd.Flags().Bool("dht", false, "find members whose address changed in a DHT of dmls hosts; it tells this device's address to who asks for its peer id")
 	metrics := cmd.Flags().String("metrics", "", "serve /metrics, /livez and /readyz on this address of loopback, such as 127.0.0.1:9464")
 	u := unlockFlags(cmd)
 	verbose := cmd.Flags().BoolP("verbose", "v", false, "log more")
@@ -89,6 +93,7 @@ func (a *app) runCmd() *cobra.Command {
 		}
 		return a.run(cmd.Context(), deviceConfig{
 			home: home, listen: *listen, peers: *peers, noMDNS: *noMDNS, metrics: *metrics, sealing: u.opens(),
+			relays: *relays, relay: *relay, punch: *punch, dht: *dht,
 			log: slog.New(slog.NewTextHandler(a.talk, &slog.HandlerOptions{Level: level})),
 		})
 	}

@@ -80,7 +80,7 @@ func (p *play) open(ctx context.Context, name string) error {
 	}
 	n, err := dmls.Open(ctx, dmls.Config{
 		Home: filepath.Join(p.dir, strings.ToLower(name)), Name: name,
-		Listen: []string{"/ip4/127.0.0.1/tcp/0"}, Peers: peers, NoMDNS: true,
+		Listen: []string{"/ip4/127.0.0.1/tcp/0"}, Peers: peers, NoMDNS: true, Group: hurried(),
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -88,6 +88,16 @@ func (p *play) open(ctx context.Context, name string) error {
 	p.cast[name] = &device{name: name, n: n, heard: map[string]bool{}}
 	p.story.say(name, "is up: peer %s, key %s…", tail(n.PeerID()), n.ID()[:8])
 	return nil
+}
+
+// hurried is a LAN's configuration for people who have a minute: on a busy
+// machine two members may add Finn again at once, and whoever of the two loses
+// must tell him within the play.
+func hurried() group.Config {
+	c := group.LAN()
+	c.MergeDelay = 400 * time.Millisecond
+	c.ReaddDelay = 8 * time.Second
+	return c
 }
 
 func tail(s string) string { return "…" + s[max(0, len(s)-6):] }
