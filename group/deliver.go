@@ -94,6 +94,15 @@ func (s *step) whole(first cid.Cid) bool {
 	return true
 }
 
+// delivered notes a message of the event log, so that it is not delivered again.
+func (g *Group) delivered(ev Event) {
+	from, bad := hex.DecodeString(ev.From)
+	id, worse := hex.DecodeString(ev.ID)
+	if ev.Kind == KindMessage && bad == nil && worse == nil {
+		g.messages[string(from)+string(id)] = struct{}{}
+	}
+}
+
 // deliver emits what has become due, in causal order.
 func (s *step) deliver() {
 	for again := true; again; {

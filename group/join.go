@@ -136,12 +136,13 @@ func findExtension(xs []mls.Extension, t mls.ExtensionType) ([]byte, bool) {
 // Join opens a Welcome bundle. The operations in erase, above all the deletion
 // of the KeyPackage's private keys, go into the batch of the join itself.
 func Join(env Env, c Config, id Identity, b []byte, kp *mls.KeyPackageBundle, erase []Op) (*Group, Output, error) {
-	return JoinAgain(env, c, id, b, kp, erase, func(string) uint64 { return 0 })
+	return JoinAgain(env, c, id, b, kp, erase, func(string) ([]Event, error) { return nil, nil })
 }
 
-// JoinAgain is Join for a device that may have been in the group before: last
-// gives the cursor after which that group's event log goes on.
-func JoinAgain(env Env, c Config, id Identity, b []byte, kp *mls.KeyPackageBundle, erase []Op, last func(gid string) uint64) (*Group, Output, error) {
+// JoinAgain is Join for a device that may have been in the group before: past
+// gives the events of that time, which stay in the store. Their log goes on, and
+// what it holds is not delivered again.
+func JoinAgain(env Env, c Config, id Identity, b []byte, kp *mls.KeyPackageBundle, erase []Op, past func(gid string) ([]Event, error)) (*Group, Output, error) {
 	if err := c.Validate(); err != nil {
 		return nil, Output{}, err
 	}
@@ -151,7 +152,14 @@ func JoinAgain(env Env, c Config, id Identity, b []byte, kp *mls.KeyPackageBundl
 	}
 	g := newGroup(c, id)
 	g.gid = bytes.Clone(w.epoch.GroupID())
-	g.cursor = last(g.ID())
+	events, err := past(g.ID())
+	if err != nil {
+		return nil, Output{}, err
+	}
+	for _, ev := range events {
+		g.cursor = max(g.cursor, ev.Cursor)
+		g.delivered(ev)
+	}
 	s := &step{Group: g, env: env}
 	s.enter(w)
 	s.out.Batch = append(s.out.Batch, erase...)

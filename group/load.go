@@ -1,6 +1,7 @@
 package group
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -110,8 +111,23 @@ func (l *loader) read(key string, value []byte) error {
 		return err
 	case "c", "f", "u":
 		return l.readFrame(kind, rest, value)
+	case "v":
+		return l.readEvent(value)
 	}
-	return nil // events and blocks are read by others
+	return nil // blocks are read by others
+}
+
+// readEvent notes which messages were delivered: those of an earlier stay are
+// not among the frames.
+func (l *loader) readEvent(value []byte) error {
+	if !bytes.Contains(value, []byte(KindMessage)) {
+		return nil
+	}
+	ev, err := DecodeEvent(value)
+	if err == nil {
+		l.delivered(ev)
+	}
+	return err
 }
 
 func (l *loader) readRow(value []byte) error {

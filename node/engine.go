@@ -41,7 +41,7 @@ type keyPackage struct {
 // engines makes engines; tests hand in their own.
 type engines struct {
 	create     func(env group.Env, name string, p group.Policy) (engine, group.Output, error)
-	join       func(env group.Env, bundle, secret []byte, erase []group.Op, last func(gid string) uint64) (engine, group.Output, error)
+	join       func(env group.Env, bundle, secret []byte, erase []group.Op, past func(gid string) ([]group.Event, error)) (engine, group.Output, error)
 	load       func(gid string, records iter.Seq2[group.Op, error]) (engine, error)
 	keyPackage func(env group.Env) (keyPackage, error)
 	ref        func(public []byte) ([]byte, error)
@@ -56,13 +56,13 @@ func groupEngines(c group.Config, id group.Identity) engines {
 			}
 			return g, out, nil
 		},
-		join: func(env group.Env, bundle, secret []byte, erase []group.Op, last func(gid string) uint64) (engine, group.Output, error) {
+		join: func(env group.Env, bundle, secret []byte, erase []group.Op, past func(gid string) ([]group.Event, error)) (engine, group.Output, error) {
 			kp, err := mls.ParseKeyPackageBundle(secret)
 			if err != nil {
 				return nil, group.Output{}, err
 			}
 			defer kp.Wipe()
-			g, out, err := group.JoinAgain(env, c, id, bundle, kp, erase, last)
+			g, out, err := group.JoinAgain(env, c, id, bundle, kp, erase, past)
 			if err != nil {
 				return nil, out, err
 			}

@@ -336,13 +336,19 @@ func fakeEngines(self string) engines {
 			g.say(env, &out, block{})
 			return g, out, nil
 		},
-		join: func(env group.Env, bundle, secret []byte, erase []group.Op, last func(gid string) uint64) (engine, group.Output, error) {
+		join: func(env group.Env, bundle, secret []byte, erase []group.Op, past func(gid string) ([]group.Event, error)) (engine, group.Output, error) {
 			gid, name, ok := bytes.Cut(bundle, []byte("|"))
 			if !ok || !bytes.HasPrefix(secret, []byte("secret")) {
 				return nil, group.Output{}, group.ErrBundle
 			}
 			g := newFake(string(gid), string(name), self)
-			g.cursor = last(g.gid)
+			events, err := past(g.gid)
+			if err != nil {
+				return nil, group.Output{}, err
+			}
+			for _, ev := range events {
+				g.cursor = ev.Cursor
+			}
 			out := group.Output{Batch: erase}
 			g.event(env, &out, group.Event{Kind: group.KindJoined})
 			return g, out, nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/dmlsd/dmls/group"
@@ -263,7 +262,7 @@ func (r *round) joinReply(peer string, m *joinMessage) error {
 		return fmt.Errorf("%w: the KeyPackage of this answer was used already", ErrMalformed)
 	}
 	defer clear(secret)
-	g, out, err := r.engine.join(r.env, m.body, secret, a.erase(), r.lastCursor)
+	g, out, err := r.engine.join(r.env, m.body, secret, a.erase(), r.past)
 	if err != nil {
 		err = fmt.Errorf("node: the inviter's answer is not usable: %w", err)
 		end("", err)
@@ -283,21 +282,33 @@ func (r *round) joinReply(peer string, m *joinMessage) error {
 	return nil
 }
 
-// lastCursor is the end of the event log of an earlier stay in a group.
-func (r *round) lastCursor(gid string) uint64 {
-	switch g := r.groups[gid]; {
-	case g == nil:
-		return 0
-	case g.broken == nil:
-		return g.engine.Status().Cursor
+// past reads the event log of an earlier stay in a group: what is stored, and
+// what this round is about to store.
+func (r *round) past(gid string) (events []group.Event, err error) {
+	if r.groups[gid] == nil {
+		return nil, nil
 	}
-	var last uint64
+	take := func(op group.Op) error {
+		ev, err := group.DecodeEvent(op.Value)
+		events = append(events, ev)
+		return err
+	}
 	for op, err := range r.c.Store.Load(r.ctx, group.EventPrefix(gid)) {
-		if n, bad := strconv.ParseUint(strings.TrimPrefix(op.Key, group.EventPrefix(gid)), 16, 64); err == nil && bad == nil {
-			last = n
+		if err == nil {
+			err = take(op)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("node: group %s: %w", gid, err)
 		}
 	}
-	return last
+	for _, op := range r.batch {
+		if strings.HasPrefix(op.Key, group.EventPrefix(gid)) && op.Value != nil {
+			if err := take(op); err != nil {
+				return nil, fmt.Errorf("node: group %s: %w", gid, err)
+			}
+		}
+	}
+	return events, nil
 }
 
 // replace wipes the records of an earlier stay in a group that this device

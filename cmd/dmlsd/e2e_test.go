@@ -27,7 +27,7 @@ func TestDaemonsForkAndHeal(t *testing.T) {
 			t.Fatalf("%s joined %q, not %q", m.name, got, gid)
 		}
 	}
-	eventually(t, 20*time.Second, "one head", converged(gid, all))
+	eventually(t, time.Minute, "one head", converged(gid, all))
 
 	said := map[string]string{} // id -> text
 	say := func(m *machine, text string) {
@@ -41,7 +41,7 @@ func TestDaemonsForkAndHeal(t *testing.T) {
 	for i, m := range all {
 		say(m, fmt.Sprintf("hello %d from %s", i, m.name))
 	}
-	eventually(t, 20*time.Second, "all messages", heard(gid, all, said))
+	eventually(t, time.Minute, "all messages", heard(gid, all, said))
 
 	one, two := []*machine{ada, ben}, []*machine{cleo, dan}
 	gate := func(verb string) {
@@ -66,8 +66,8 @@ func TestDaemonsForkAndHeal(t *testing.T) {
 			return ""
 		}
 	}
-	eventually(t, 20*time.Second, "one head on island one", same(ada, ben))
-	eventually(t, 20*time.Second, "one head on island two", same(cleo, dan))
+	eventually(t, time.Minute, "one head on island one", same(ada, ben))
+	eventually(t, time.Minute, "one head on island two", same(cleo, dan))
 	if ada.show(gid).Head == cleo.show(gid).Head {
 		t.Fatal("the islands did not fork")
 	}
@@ -93,12 +93,12 @@ func TestDaemonsForkAndHeal(t *testing.T) {
 
 	gate("unblock")
 	healed := time.Now()
-	eventually(t, 20*time.Second, "one head after healing", converged(gid, all))
+	eventually(t, time.Minute, "one head after healing", converged(gid, all))
 	t.Logf("one head %.1f s after healing", time.Since(healed).Seconds())
-	eventually(t, 20*time.Second, "all messages after healing", heard(gid, all, said))
+	eventually(t, time.Minute, "all messages after healing", heard(gid, all, said))
 	say(dan, "one group again")
-	eventually(t, 20*time.Second, "the last message", heard(gid, all, said))
-	eventually(t, 20*time.Second, "one head at the end", converged(gid, all))
+	eventually(t, time.Minute, "the last message", heard(gid, all, said))
+	eventually(t, time.Minute, "one head at the end", converged(gid, all))
 	if dag := ada.must("group", "dag", gid); !strings.Contains(dag, "○") {
 		t.Errorf("the DAG shows no losing branch:\n%s", dag)
 	}
@@ -191,4 +191,82 @@ func TestFieldsOfShow(t *testing.T) {
 	if texts := ada.tail("harbour"); len(texts) != 1 || texts[id] != "to myself" {
 		t.Errorf("tail shows %v after a kill", texts)
 	}
+}
+
+// Who is removed, told so and invited again keeps its log: nothing that tail
+// showed is gone, cursors go on, and a tail that runs all the while goes on too.
+func TestInvitedAgain(t *testing.T) {
+	ada, ben := newMachine(t, "ada"), newMachine(t, "ben")
+	ada.start()
+	ben.start(ada)
+	gid := ada.must("group", "create", "harbour")
+	ben.must("join", ada.must("invite", gid), "--timeout", "60s")
+	said := map[string]string{ada.must("send", gid, "before"): "before"}
+	eventually(t, time.Minute, "ben reads", heard(gid, []*machine{ben}, said))
+	old := ben.show(gid).Cursor
+
+	follow, out := dmlsd("--home", ben.home, "tail", gid, "--json"), &syncBuffer{}
+	follow.Stdout = out
+	if err := follow.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = follow.Process.Kill()
+		_ = follow.Wait()
+	}()
+	ada.must("group", "remove", gid, "ben")
+	eventually(t, time.Minute, "ben knows", func() string {
+		if g := ben.show(gid); g.State != "removed" {
+			return g.State
+		}
+		return ""
+	})
+	ben.fails(5, "not a member", "", "send", gid, "still here?")
+	ben.must("join", ada.must("invite", gid), "--timeout", "60s")
+	eventually(t, time.Minute, "one head", converged(gid, []*machine{ada, ben}))
+	said[ada.must("send", gid, "after")] = "after"
+	eventually(t, time.Minute, "ben reads both", heard(gid, []*machine{ben}, said))
+	eventually(t, time.Minute, "the tail goes on", func() string {
+		if s := out.String(); !strings.Contains(s, `"before"`) || !strings.Contains(s, `"after"`) {
+			return s
+		}
+		return ""
+	})
+	if g := ben.show(gid); g.Cursor <= old {
+		t.Errorf("cursor %d after %d", g.Cursor, old)
+	}
+	ben.kill()
+	ben.start(ada)
+	eventually(t, time.Minute, "both after a kill", heard(gid, []*machine{ben}, said))
+	if rest := ben.must("tail", gid, "--no-follow", "--after", fmt.Sprint(old)); !strings.Contains(rest, "after") || strings.Contains(rest, "before") {
+		t.Errorf("after cursor %d: %s", old, rest)
+	}
+}
+
+// A block survives kill -9, and the daemon says so.
+func TestBlockedAfterKill(t *testing.T) {
+	ada, ben := newMachine(t, "ada"), newMachine(t, "ben")
+	ada.start()
+	ben.start(ada)
+	connected := func(want string) func() string {
+		return func() string {
+			if out := ada.must("peers"); strings.Contains(out, "blocked") != (want == "blocked") || strings.Contains(out, "127.0.0.1") != (want == "connected") {
+				return out
+			}
+			return ""
+		}
+	}
+	eventually(t, time.Minute, "connected", connected("connected"))
+	ada.must("debug", "block", ben.peer)
+	ada.kill()
+	ada.start()
+	time.Sleep(2 * time.Second) // ben tries all the while
+	if why := connected("blocked")(); why != "" {
+		t.Errorf("after a kill: %s", why)
+	}
+	if !strings.Contains(ada.talk.String(), "blocked since an earlier run") {
+		t.Errorf("the daemon says nothing of it: %s", ada.talk)
+	}
+	ada.must("debug", "unblock", ben.peer)
+	eventually(t, time.Minute, "connected again", connected("connected"))
 }

@@ -105,7 +105,7 @@ func (m *machine) start(peers ...*machine) {
 		if m.addr == "" {
 			m.t.Fatalf("%s: no address in %q", m.name, s)
 		}
-	case <-time.After(15 * time.Second):
+	case <-time.After(time.Minute):
 		m.t.Fatalf("%s is not ready: %s", m.name, m.talk)
 	}
 }
@@ -142,7 +142,7 @@ func (m *machine) run(in string, args ...string) (code int, out, talk string) {
 	m.t.Helper()
 	var o, e bytes.Buffer
 	a := &app{in: strings.NewReader(in), out: &o, talk: &e, open: openNode}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	code = a.execute(ctx, append([]string{"--home", m.home}, args...))
 	return code, o.String(), e.String()

@@ -22,7 +22,7 @@ func TestChat(t *testing.T) {
 	gid := ada.must("group", "create", "harbour")
 	ben.must("join", ada.must("invite", gid))
 	ada.must("send", "harbour", "before")
-	eventually(t, 30*time.Second, "Ben hears", func() string {
+	eventually(t, time.Minute, "Ben hears", func() string {
 		if len(ben.tail("harbour")) < 1 {
 			return "nothing"
 		}
@@ -37,7 +37,7 @@ func TestChat(t *testing.T) {
 	}()
 	says := func(words string) {
 		t.Helper()
-		eventually(t, 30*time.Second, words, func() string {
+		eventually(t, time.Minute, words, func() string {
 			if strings.Contains(out.String(), words) {
 				return ""
 			}
@@ -53,7 +53,7 @@ func TestChat(t *testing.T) {
 	says("* Ada, Ben (this device)")
 	says(`no command "/fly"`)
 	says("the text is empty or too long")
-	eventually(t, 30*time.Second, "Ada hears", func() string {
+	eventually(t, time.Minute, "Ada hears", func() string {
 		var texts []string
 		for _, text := range ada.tail("harbour") {
 			texts = append(texts, text)
