@@ -176,11 +176,9 @@ func (g *Graph) Rebase(id ID) []ID {
 		return nil
 	}
 	dropped := g.outside(n)
-	roster := g.members(n)
 	g.voters(n)
-	g.roster = make(map[Member]Voter, len(roster))
-	for _, v := range roster {
-		g.roster[v.Member] = v
+	for _, n := range slices.Backward(g.way(n)) {
+		apply(g.roster, n.Vertex)
 	}
 	// Senders first: they ask where the dropped nodes lie.
 	for m, s := range g.senders {

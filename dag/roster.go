@@ -70,16 +70,20 @@ func (g *Graph) member(n *node, m Member) (Voter, bool) {
 	return Voter{}, false
 }
 
-func (g *Graph) members(n *node) []Voter {
-	var way []*node
+// way lists the nodes from n up to the base, without it.
+func (g *Graph) way(n *node) (way []*node) {
 	for ; n != g.base; n = n.parent {
 		way = append(way, n)
 	}
+	return way
+}
+
+func (g *Graph) members(n *node) []Voter {
 	roster := make(map[Member]Voter, len(g.roster))
 	for m, v := range g.roster {
 		roster[m] = v
 	}
-	for _, n := range slices.Backward(way) {
+	for _, n := range slices.Backward(g.way(n)) {
 		apply(roster, n.Vertex)
 	}
 	return sorted(roster)
@@ -121,9 +125,7 @@ func electorate(members []Voter) (voters []Voter, whole bool) {
 		return members, true
 	}
 	pick := slices.Clone(members)
-	slices.SortStableFunc(pick, func(a, b Voter) int {
-		return cmp.Compare(min(a.Rank, 1), min(b.Rank, 1))
-	})
+	slices.SortFunc(pick, precedence)
 	pick = slices.Clip(pick[:MaxVoters])
 	sortVoters(pick)
 	return pick, false
@@ -151,6 +153,9 @@ func (g *Graph) derive(p, c *node) ([]Voter, bool) {
 		return p.voters, p.whole
 	}
 	if !p.whole {
+		if !p.touches(c.Vertex) {
+			return p.voters, false
+		}
 		return electorate(g.members(c))
 	}
 	roster := make(map[Member]Voter, len(p.voters)+len(c.Added))
@@ -159,4 +164,25 @@ func (g *Graph) derive(p, c *node) ([]Voter, bool) {
 	}
 	apply(roster, c.Vertex)
 	return electorate(sorted(roster))
+}
+
+// touches reports whether a commit changes an electorate that is not
+// everybody: it does not if none of the voters goes and whoever comes stands
+// behind the last of them.
+func (p *node) touches(v Vertex) bool {
+	if len(v.Ranks) > 0 {
+		return true
+	}
+	for _, m := range v.Removed {
+		if slices.ContainsFunc(p.voters, func(w Voter) bool { return w.Member == m }) {
+			return true
+		}
+	}
+	last := slices.MaxFunc(p.voters, precedence)
+	return slices.ContainsFunc(v.Added, func(a Voter) bool { return precedence(a, last) < 0 })
+}
+
+// precedence orders candidates for a vote.
+func precedence(a, b Voter) int {
+	return cmp.Or(cmp.Compare(min(a.Rank, 1), min(b.Rank, 1)), cmp.Compare(a.Leaf, b.Leaf), cmp.Compare(a.Member, b.Member))
 }

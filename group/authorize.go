@@ -66,7 +66,7 @@ func checkRemovals(e *epoch, by uint32, removals int) error {
 	if m == "" || !e.info.mayRemove(keyOf(m)) {
 		return fmt.Errorf("%w: only admins remove", ErrForbidden)
 	}
-	members := len(e.leaves.all())
+	members := e.leaves.len()
 	if most := maxRemovals(members); e.info.Policy == PolicyOpen && removals > most {
 		return fmt.Errorf("%w: %d removals in one commit, at most %d of %d members", ErrForbidden, removals, most, members)
 	}

@@ -150,7 +150,7 @@ func (s *step) epochOf(c *commit) (*epoch, error) {
 // opened them, and those of earlier incarnations of whom the commit added.
 func (g *Group) table(e *epoch, c *commit) (rows, gone []tableRow) {
 	chains := g.chains()
-	for _, m := range e.leaves.all() {
+	for m := range e.leaves.all() {
 		row, ok := chains[m]
 		if !ok {
 			row = tableRow{Member: m, Prev: cidOf(addedBy(m))}

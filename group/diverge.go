@@ -38,13 +38,10 @@ func (g *Group) away(e *epoch) []dag.Member {
 // joinedAt returns the number of frames that a member had sent when this device
 // came: what is above our base is not for us to read.
 func (g *Group) joinedAt(m dag.Member) uint64 {
-	i, ok := slices.BinarySearchFunc(g.base, leafOf(m), func(r tableRow, leaf uint32) int {
-		return int(int64(leafOf(r.Member)) - int64(leaf))
-	})
-	if !ok || g.base[i].Member != m {
-		return 0
+	if r := g.base.get(leafOf(m)); r.Member == m {
+		return r.Next
 	}
-	return g.base[i].Next
+	return 0
 }
 
 // watchDivergence says once that members went on where this device cannot

@@ -213,7 +213,7 @@ func (s *step) stillThere(c *commit) bool {
 // and frames that open here take it back.
 func (g *Group) deserted() bool {
 	gone, others := 0, 0
-	for _, m := range g.epochs[g.head].leaves.all() {
+	for m := range g.epochs[g.head].leaves.all() {
 		if m == g.self {
 			continue
 		}

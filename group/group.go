@@ -74,7 +74,8 @@ type Group struct {
 	// those of erased ones with open work.
 	unsettled map[dag.ID]struct{}
 	names     map[string]string
-	base      []tableRow // members at the graph's base, with their chains
+	base      leafMap[tableRow] // members at the graph's base, with their chains
+	baseAt    dag.ID            // the epoch for which that is so
 
 	frames map[cid.Cid]*meta
 	held   map[cid.Cid]struct{} // tips of what is held
@@ -191,7 +192,7 @@ func Create(env Env, c Config, id Identity, name string, p Policy) (*Group, Outp
 	gc := first.GroupContext()
 	root := frame.CIDOf(gc.Marshal())
 	g.begin(idOf(root), first, g.info, []tableRow{{Member: incarnation(uint32(first.Self()), id.ID(), root), Prev: root}})
-	g.self, g.prev = g.base[0].Member, root
+	g.self, g.prev = g.base.get(0).Member, root
 	s := &step{Group: g, env: env}
 	g.commits[g.root] = &commit{ID: g.root, Base: true}
 	s.writeCommit(g.commits[g.root])
@@ -204,7 +205,8 @@ func Create(env Env, c Config, id Identity, name string, p Policy) (*Group, Outp
 
 // begin puts the group on a base: the epoch from which it can open frames.
 func (g *Group) begin(id dag.ID, e *mls.Epoch, info groupInfo, rows []tableRow) {
-	g.root, g.head, g.base = id, id, rows
+	g.root, g.head = id, id
+	g.setBase(id, rows)
 	g.floor = e.Number()
 	g.gossip = frame.NewGossip(g.gossipKey, g.generation)
 	var t leafTable

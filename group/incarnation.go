@@ -70,31 +70,10 @@ func text(id dag.ID) string {
 	return cidOf(id).String()
 }
 
-// chunk is the unit that leafTable copies on a write.
-const chunk = 64
+// leafTable maps leaves to incarnations.
+type leafTable struct{ leafMap[dag.Member] }
 
-// leafTable maps leaves to incarnations. It is a value: set returns a new
-// table that shares every chunk but one with the old.
-type leafTable struct{ chunks [][]dag.Member }
-
-func (t leafTable) get(leaf uint32) dag.Member {
-	i := int(leaf / chunk)
-	if i >= len(t.chunks) || t.chunks[i] == nil {
-		return ""
-	}
-	return t.chunks[i][leaf%chunk]
-}
-
-func (t leafTable) set(leaf uint32, m dag.Member) leafTable {
-	i := int(leaf / chunk)
-	chunks := make([][]dag.Member, max(len(t.chunks), i+1))
-	copy(chunks, t.chunks)
-	c := make([]dag.Member, chunk)
-	copy(c, chunks[i])
-	c[leaf%chunk] = m
-	chunks[i] = c
-	return leafTable{chunks}
-}
+func (t leafTable) set(leaf uint32, m dag.Member) leafTable { return leafTable{t.leafMap.set(leaf, m)} }
 
 // with returns the table of a commit's child.
 func (t leafTable) with(c *commit) leafTable {
@@ -112,26 +91,11 @@ func (t leafTable) with(c *commit) leafTable {
 
 func (t leafTable) has(m dag.Member) bool { return t.get(leafOf(m)) == m }
 
-// all returns the members in the order of their leaves.
-func (t leafTable) all() []dag.Member {
-	var out []dag.Member
-	for _, c := range t.chunks {
-		for _, m := range c {
-			if m != "" {
-				out = append(out, m)
-			}
-		}
-	}
-	return out
-}
-
 // find returns the incarnation of a signature key, "" if it is no member.
 func (t leafTable) find(key string) dag.Member {
-	for _, c := range t.chunks {
-		for _, m := range c {
-			if m != "" && keyOf(m) == key {
-				return m
-			}
+	for m := range t.all() {
+		if keyOf(m) == key {
+			return m
 		}
 	}
 	return ""

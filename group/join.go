@@ -188,7 +188,7 @@ func (s *step) enter(w *welcomed) {
 // seed counts the links before the base as satisfied: the last frame of each
 // member that the table names.
 func (g *Group) seed() {
-	for _, r := range g.base {
+	for r := range g.base.all() {
 		if r.Next > 0 {
 			g.owners[r.Prev] = r.Member
 		}
@@ -208,8 +208,8 @@ func (g *Group) seed() {
 // chains returns where the chain of every sender stands that this device
 // knows, by the frames that it opened.
 func (g *Group) chains() map[dag.Member]tableRow {
-	out := make(map[dag.Member]tableRow, len(g.base))
-	for _, r := range g.base {
+	out := make(map[dag.Member]tableRow, g.base.len())
+	for r := range g.base.all() {
 		out[r.Member] = r
 	}
 	for _, c := range sorted(g.frames) {

@@ -293,7 +293,8 @@ func (l *loader) loadEpoch(name string, trees *mls.TreeLoader) (*epoch, error) {
 
 // restoreGone restores a group whose secrets were wiped: only its log is left.
 func (l *loader) restoreGone(st stateRecord) {
-	l.root, l.head, l.floor, l.base = dag.ID(st.Root), dag.ID(st.Head), st.Floor, l.rows
+	l.root, l.head, l.floor = dag.ID(st.Root), dag.ID(st.Head), st.Floor
+	l.setBase(dag.ID(st.Base), l.rows)
 	l.gossip = frame.NewGossip(l.gossipKey, l.generation)
 	l.graph = newGraph(l.cfg.Rule, l.baseCommit(dag.ID(st.Base), st.Number), l.info, l.rows)
 	l.derive()
@@ -390,7 +391,7 @@ func (g *Group) oldLeaves(e *epoch) leafTable {
 	for leaf, node := range e.mls.Tree().Leaves() {
 		t = t.set(uint32(leaf), incarnation(uint32(leaf), node.SignatureKey, cidOf(e.id)))
 	}
-	for _, r := range g.base {
+	for r := range g.base.all() {
 		if m := t.get(leafOf(r.Member)); m != "" && keyOf(m) == keyOf(r.Member) {
 			t = t.set(leafOf(m), r.Member)
 		}

@@ -48,7 +48,7 @@ func (s *step) reservedWork(p *plan.Plan, e *epoch) (*job, map[uint32]bool) {
 	w := buffer{b: []byte(e.id)}
 	most := len(p.Removes)
 	if e.info.Policy == PolicyOpen {
-		most = min(most, maxRemovals(len(e.leaves.all())))
+		most = min(most, maxRemovals(e.leaves.len()))
 	}
 	for _, r := range p.Removes[:most] {
 		leaf := leafOf(dag.Member(r.Who.Incarnation))
@@ -140,7 +140,7 @@ func (j *job) supersede(p *plan.Plan) {
 // staying returns the leaves of members who are not to go and whose keys pass.
 func staying(e *epoch, gone map[uint32]bool, pass func(key string) bool) []uint32 {
 	var out []uint32
-	for _, m := range e.leaves.all() {
+	for m := range e.leaves.all() {
 		if !gone[leafOf(m)] && pass(keyOf(m)) {
 			out = append(out, leafOf(m))
 		}

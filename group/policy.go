@@ -121,7 +121,7 @@ func effectOf(e *epoch, proposals []mls.CommittedProposal) (effect, error) {
 func (f effect) goes(key string) bool { return (f.removed[key] || f.left[key]) && !f.added[key] }
 
 func (f effect) firstOf(e *epoch) string {
-	for _, m := range e.leaves.all() {
+	for m := range e.leaves.all() {
 		if !f.goes(keyOf(m)) {
 			return keyOf(m)
 		}

@@ -112,7 +112,7 @@ func (s *step) writeState() {
 // writeBase records the gossip secret and the members at the base.
 func (s *step) writeBase() {
 	s.put(s.key("gossip"), s.gossipKey, Secret)
-	for _, r := range s.base {
+	for r := range s.base.all() {
 		s.writeRow(r)
 	}
 	s.dirty = true

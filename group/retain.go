@@ -126,7 +126,9 @@ func (s *step) forget(dropped []dag.ID, why string) error {
 		}
 		delete(s.forks, id)
 	}
-	s.moveBase()
+	if err := s.moveBase(); err != nil {
+		return err
+	}
 	s.settleCommits()
 	s.dropAnswers()
 	s.dirty = true
@@ -139,28 +141,45 @@ func (s *step) erase(e *epoch, why string) {
 	s.emit(Event{Kind: KindErased, Head: text(e.id), Epoch: number, Count: n, Why: why})
 }
 
-// moveBase rewrites the rows of the leaves that changed since the old base.
-func (s *step) moveBase() {
+// moveBase takes the rows of the members from the old base to the new one, by
+// what the commits between them changed.
+func (s *step) moveBase() error {
 	id := s.graph.Base()
 	s.floor = s.graph.Number(id)
-	old := map[uint32]tableRow{}
-	for _, r := range s.base {
-		old[leafOf(r.Member)] = r
-	}
-	var rows []tableRow
-	for _, v := range s.graph.Members(id) {
-		r, ok := old[v.Leaf]
-		if !ok || r.Member != v.Member {
-			r = tableRow{Member: v.Member, Prev: cidOf(addedBy(v.Member))}
-			s.writeRow(r)
+	var way []*commit
+	for at := id; at != s.baseAt; {
+		c := s.commits[at]
+		if c == nil {
+			return fmt.Errorf("%w: the base does not lie below the one before", ErrInternal)
 		}
-		delete(old, v.Leaf)
-		rows = append(rows, r)
+		way, at = append(way, c), c.Parent
 	}
-	for _, leaf := range slices.Sorted(maps.Keys(old)) {
-		s.del(s.rowKey(leaf), Public)
+	changed := map[uint32]bool{}
+	for _, c := range slices.Backward(way) {
+		for _, m := range slices.Concat(c.Removed, c.Left) {
+			s.base, changed[leafOf(m)] = s.base.set(leafOf(m), tableRow{}), true
+		}
+		for _, m := range c.Added {
+			s.base, changed[leafOf(m)] = s.base.set(leafOf(m), tableRow{Member: m, Prev: cidOf(addedBy(m))}), true
+		}
 	}
-	s.base = rows
+	s.baseAt = id
+	for _, leaf := range slices.Sorted(maps.Keys(changed)) {
+		if r := s.base.get(leaf); r.Member != "" {
+			s.writeRow(r)
+		} else {
+			s.del(s.rowKey(leaf), Public)
+		}
+	}
+	return nil
+}
+
+// setBase begins with the rows of an epoch.
+func (g *Group) setBase(id dag.ID, rows []tableRow) {
+	g.base, g.baseAt = leafMap[tableRow]{}, id
+	for _, r := range rows {
+		g.base = g.base.set(leafOf(r.Member), r)
+	}
 }
 
 // settleCommits lets plans pass over losing commits that were erased and have

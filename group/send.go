@@ -97,10 +97,10 @@ func (s *step) leave() error {
 	if err != nil {
 		return err
 	}
-	if own := keyOf(s.self); len(e.leaves.all()) > 1 && e.info.isAdmin(own) && len(e.info.Admins) == 1 {
+	if own := keyOf(s.self); e.leaves.len() > 1 && e.info.isAdmin(own) && len(e.info.Admins) == 1 {
 		return fmt.Errorf("%w: promote somebody first", ErrLastAdmin)
 	}
-	if len(e.leaves.all()) == 1 {
+	if e.leaves.len() == 1 {
 		s.state, s.goneAt, s.dirty = left, s.env.Now, true
 		s.emit(Event{Kind: KindLeft, Epoch: e.mls.Number(), Why: "the last member left"})
 		return s.wipe("the last member left")

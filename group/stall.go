@@ -27,7 +27,7 @@ func (s *step) watchStall(e *epoch) {
 	}
 	if s.due.stall.IsZero() {
 		var leaves []uint32
-		for _, m := range e.leaves.all() {
+		for m := range e.leaves.all() {
 			leaves = append(leaves, leafOf(m))
 		}
 		rank := plan.Rank([]byte(e.id), leaves, uint32(e.mls.Self()))

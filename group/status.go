@@ -78,7 +78,7 @@ func (g *Group) Status() Status {
 		}
 		st.Epoch = e.mls.Number()
 		st.Authenticator = hex.EncodeToString(e.mls.EpochAuthenticator())
-		for _, m := range e.leaves.all() {
+		for m := range e.leaves.all() {
 			at, _, _, _ := g.graph.Standing(m)
 			st.Members = append(st.Members, Member{Leaf: leafOf(m), ID: hexKey(keyOf(m)), Name: g.names[keyOf(m)],
 				Self: m == g.self, Admin: e.info.isAdmin(keyOf(m)), Stands: text(at)})
@@ -222,7 +222,7 @@ func (g *Group) Find(ref string) (leaf uint32, ok bool) {
 		return 0, false
 	}
 	var found []uint32
-	for _, m := range e.leaves.all() {
+	for m := range e.leaves.all() {
 		id := hexKey(keyOf(m))
 		if id == ref {
 			return leafOf(m), true

@@ -51,7 +51,7 @@ func (g *Group) addressees(n notice) []dag.Member {
 	switch {
 	case n.Joiner == g.self:
 		var out []dag.Member
-		for _, r := range g.base {
+		for r := range g.base.all() {
 			out = append(out, r.Member)
 		}
 		return out
@@ -251,7 +251,7 @@ func (s *step) hearWelcome(ref, b []byte) error {
 	s.put(s.key("entered"), []byte{1}, Public)
 	if s.former == nil {
 		s.former = &former{self: s.self}
-		for _, r := range s.base {
+		for r := range s.base.all() {
 			s.former.members = append(s.former.members, r.Member)
 		}
 		s.put(s.key("former"), s.former.marshal(), Public)
@@ -260,7 +260,7 @@ func (s *step) hearWelcome(ref, b []byte) error {
 		s.epochs[id].old = true
 		s.put(s.epochKey(id)+"old", []byte{1}, Public)
 	}
-	for _, r := range s.base {
+	for r := range s.base.all() {
 		s.del(s.rowKey(leafOf(r.Member)), Public)
 	}
 	parted := with.offer.replaces == addedBy(with.offer.Joiner)

@@ -115,7 +115,7 @@ func (g *Group) mustLeave() bool {
 // allLeave: if everybody leaves, nobody is left to commit it.
 func (g *Group) allLeave() bool {
 	e := g.epochs[g.head]
-	return e != nil && len(e.mls.CachedProposals()) == len(e.leaves.all())
+	return e != nil && len(e.mls.CachedProposals()) == e.leaves.len()
 }
 
 // plans returns what the losing branches did that the head lacks.
@@ -130,12 +130,8 @@ func (s *step) plans() *plan.Plan {
 func (g *Group) makePlan() *plan.Plan {
 	h := plan.History{Commits: map[string]*plan.Commit{}, Head: string(g.head), Members: map[string]plan.Who{},
 		Spoke: map[string]uint64{}}
-	open := false
-	for id := range g.unsettled {
-		open = open || id != g.head && !g.graph.IsAncestor(id, g.head)
-	}
 	e := g.epochs[g.head]
-	if !open || e == nil {
+	if !g.unsettledBeside() || e == nil {
 		return &plan.Plan{}
 	}
 	for id, c := range g.commits {
@@ -147,13 +143,32 @@ func (g *Group) makePlan() *plan.Plan {
 			h.Admins[k] = true
 		}
 	}
-	for _, m := range e.leaves.all() {
+	for m := range e.leaves.all() {
 		h.Members[keyOf(m)] = who(m)
 		if at, _, _, spoke := g.graph.Standing(m); spoke {
 			h.Spoke[keyOf(m)] = g.graph.Number(at)
 		}
 	}
 	return plan.Make(h)
+}
+
+// unsettledBeside reports whether plans have anything to look at: an unsettled
+// commit that is not on the way to the head.
+func (g *Group) unsettledBeside() bool {
+	on := map[dag.ID]bool{g.head: true}
+	for id := g.graph.Base(); ; { // what was erased above the base, too
+		c := g.commits[id]
+		if c == nil || c.Settled {
+			break
+		}
+		on[id], id = true, c.Parent
+	}
+	for id := range g.unsettled {
+		if !on[id] && !g.graph.IsAncestor(id, g.head) {
+			return true
+		}
+	}
+	return false
 }
 
 func who(m dag.Member) plan.Who {
@@ -240,7 +255,7 @@ func texts(ids []dag.ID) []string {
 // the head, or one that confirms what we now find confirmable (design, 5.6).
 func (s *step) needsAck() bool {
 	e := s.epochs[s.head]
-	if s.state != member || e == nil || len(e.leaves.all()) == 1 {
+	if s.state != member || e == nil || e.leaves.len() == 1 {
 		return false
 	}
 	at, _, _, ok := s.graph.Standing(s.self)
@@ -261,7 +276,7 @@ func (s *step) scheduleAck() error {
 		s.due.ack = s.env.Now
 		return nil
 	}
-	voters := min(len(s.epochs[s.head].leaves.all()), dag.MaxVoters)
+	voters := min(s.epochs[s.head].leaves.len(), dag.MaxVoters)
 	span := max(s.cfg.AckMax, time.Duration(voters)*time.Second/time.Duration(s.cfg.AckRate)) - s.cfg.AckMin
 	var b [8]byte
 	if _, err := io.ReadFull(s.env.Rand, b[:]); err != nil {
