@@ -59,7 +59,7 @@ Data goes to standard output, talk to standard error; nothing is coloured.
 	add("device", a.initCmd(), a.runCmd(), a.idCmd(), a.statusCmd(), a.peersCmd(), a.doctorCmd(), a.versionCmd(),
 		a.keysCmd(), a.fsckCmd(), a.exportCmd(), a.backupCmd(), a.wipeCmd())
 	add("groups", a.groupCmd(), a.inviteCmd(), a.joinCmd(), a.sendCmd(), a.tailCmd(), a.chatCmd())
-	add("try", a.demoCmd(), a.simCmd(), a.debugCmd())
+	add("try", a.demoCmd(), a.simCmd(), a.benchCmd(), a.debugCmd())
 	return root
 }
 

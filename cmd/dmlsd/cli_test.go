@@ -219,7 +219,7 @@ func TestGolden(t *testing.T) {
 		"invite friends", "invite friends --json", "join dmls1good", "send friends hello", "send friends hello --json", "send friends -",
 		"tail friends --no-follow", "tail friends --no-follow --json", "tail friends --no-follow --after 2", "tail friends --no-follow --events", "tail friends --no-follow --events --json",
 		"debug block 12D3KooWBen", "debug unblock 12D3KooWBen",
-		"group show nobody", "group remove friends Zoe", "join hello", "join dmls1used", "join dmls1slow --timeout 50ms", "send friends", "tail friends --after x", "group shaw", "fly", "group show",
+		"group show nobody", "group remove friends Zoe", "join hello", "join dmls1used", "join dmls1slow --timeout 50ms", "send friends", "tail friends --after x", "group shaw", "fly", "group show", "bench --members 1000", "bench --members 100 --json", "bench --members 9",
 	} {
 		if line == "send friends -" {
 			s.in = "from a pipe\n"
