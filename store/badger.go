@@ -1,9 +1,7 @@
 package store
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
 	"strings"
 
@@ -14,10 +12,10 @@ import (
 // badgerOptions are those of many small stores in one process: no caches (the
 // tables are mapped and not compressed), small memtables, as few goroutines as
 // badger allows.
-func badgerOptions(dir string, o *Options) badger.Options {
+func badgerOptions(dir string, l badger.Logger, o *Options) badger.Options {
 	return badger.DefaultOptions(dir).
 		WithSyncWrites(true).
-		WithLogger(quiet{o.Logger}).
+		WithLogger(l).
 		WithMetricsEnabled(false).
 		WithDetectConflicts(false). // commits are serial
 		WithNumVersionsToKeep(1).
@@ -56,18 +54,3 @@ func firstLine(s string) string {
 	}
 	return s[:min(len(s), 200)]
 }
-
-// quiet hands badger's log to slog at level debug. Its messages name files and
-// numbers; some name keys, which are not secret, none a value.
-type quiet struct{ l *slog.Logger }
-
-func (q quiet) log(format string, v ...any) {
-	if q.l.Enabled(context.Background(), slog.LevelDebug) {
-		q.l.Debug("badger: " + strings.TrimSpace(fmt.Sprintf(format, v...)))
-	}
-}
-
-func (q quiet) Errorf(format string, v ...any)   { q.log(format, v...) }
-func (q quiet) Warningf(format string, v ...any) { q.log(format, v...) }
-func (q quiet) Infof(format string, v ...any)    { q.log(format, v...) }
-func (q quiet) Debugf(format string, v ...any)   { q.log(format, v...) }

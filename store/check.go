@@ -78,7 +78,16 @@ func (r *Report) note(format string, v ...any) {
 
 // check stops with an error at what hides everything behind it.
 func (r *Report) check(ctx context.Context, s *Store, o *Options) error {
-	bo := badgerOptions(s.files.dir, o)
+	bo := badgerOptions(s.files.dir, quiet{o.Logger}, o)
+	lost := filepath.Join(s.files.dir, lostFile) // a copy, for the original stays
+	if err := copyFile(filepath.Join(s.dir, lostFile), lost); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("store: %w", err)
+	}
+	if mended, err := mend(s.files.dir, lost); err != nil {
+		return err
+	} else if mended {
+		r.note("a change of tables was cut off by a failing disk; the next start takes it back")
+	}
 	if err := verify(s.files.dir, bo, 1<<62); err != nil {
 		return err
 	}

@@ -270,7 +270,8 @@ func (s *Store) txnCount() int   { return int(s.db.MaxBatchCount() * 3 / 4) }
 // write is one synced transaction.
 func (s *Store) write(entries []entry) error {
 	return guard("writing", func() error {
-		if err := s.reach("write"); err != nil {
+		// Badger may have broken the store since the batch began.
+		if err := errors.Join(s.broke(), s.reach("write")); err != nil {
 			return err
 		}
 		txn := s.db.NewTransaction(true)

@@ -29,12 +29,19 @@ const (
 	killsEnv    = "DMLS_STORE_KILLS"    // rounds of TestKill, 20 if empty ("make kill": 500)
 )
 
+// failEnv makes a child's disk fail: which system calls, and before which of its
+// batches; failing is the child that expects it.
+const failEnv = "DMLS_STORE_FAIL"
+
+var failing func(s *store.Store, n int) error
+
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childEnv); dir != "" {
 		if err := child(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
@@ -54,6 +61,9 @@ func child(dir string) error {
 	n, err := batches(s)
 	if err != nil {
 		return err
+	}
+	if os.Getenv(failEnv) != "" {
+		return failing(s, n)
 	}
 	for {
 		n++

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,26 @@ func tryLock(f *os.File) (busy bool, err error) {
 		return true, nil
 	}
 	return false, err
+}
+
+// mapAndSync makes a file of one page through a memory map.
+func mapAndSync(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	const size = 4096
+	if err := f.Truncate(size); err != nil {
+		return err
+	}
+	m, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return err
+	}
+	m[0] = 1
+	err = errors.Join(unix.Msync(m, unix.MS_SYNC), unix.Munmap(m))
+	return errors.Join(err, f.Sync(), syncDir(filepath.Dir(path)))
 }
 
 // freeBytes is what an unprivileged user may still write below dir.

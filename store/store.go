@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -125,8 +124,16 @@ func (s *Store) open(ctx context.Context, o *Options) (err error) {
 	if s.mark, noted, err = openMark(s.dir); err != nil {
 		return err
 	}
-	bo := badgerOptions(s.files.dir, o)
+	bo := badgerOptions(s.files.dir, listener{quiet{o.Logger}, s}, o)
+	if mended, err := mend(s.files.dir, filepath.Join(s.dir, lostFile)); err != nil {
+		return err
+	} else if mended {
+		s.log.Warn("store: took back a change of tables that a failing disk had cut off")
+	}
 	if err := verify(s.files.dir, bo, o.VerifyBytes); err != nil {
+		return err
+	}
+	if err := writeLogsAgain(s.files.dir); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -158,13 +165,8 @@ func (s *Store) openError(err error) error {
 	if strings.Contains(text, "Cannot acquire directory lock") {
 		return fmt.Errorf("%w: %s", ErrLocked, s.files.dir)
 	}
-	for _, no := range []syscall.Errno{
-		syscall.EACCES, syscall.EPERM, syscall.EMFILE, syscall.ENFILE,
-		syscall.ENOMEM, syscall.EIO, syscall.ENOSPC, syscall.EROFS,
-	} {
-		if strings.Contains(text, no.Error()) {
-			return fmt.Errorf("store: opening %s: %w", s.files.dir, no)
-		}
+	if no := errnoIn(text); no != 0 {
+		return fmt.Errorf("store: opening %s: %w", s.files.dir, no)
 	}
 	return fmt.Errorf("%w: badger cannot open %s: %s", ErrCorrupt, s.files.dir, firstLine(text))
 }
@@ -325,7 +327,9 @@ func (s *Store) found(o *Options) error {
 
 // Close waits for the calls that are under way, refuses new ones, carries out
 // pending erasures and frees the directory. It may be called again. Where the
-// erasures fail, the next Open carries them out.
+// erasures fail, the next Open carries them out. On a disk that fails badger
+// cannot always be ended; Close then says so, and the directory stays locked
+// until the process ends.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -333,11 +337,12 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
-	for s.users > 0 {
-		s.idle.Wait()
-	}
+	idle := s.waitIdle()
 	broken := s.broken
 	s.mu.Unlock()
+	if !idle {
+		return errStuck
+	}
 	if s.timer != nil {
 		s.timer.Stop()
 	}
@@ -353,7 +358,12 @@ func (s *Store) Close() error {
 func (s *Store) shut() error {
 	var errs []error
 	if s.db != nil {
-		errs = append(errs, guard("closing", s.db.Close), tighten(s.files.dir), syncDir(s.files.dir))
+		if err := s.closeBadger(); errors.Is(err, errStuck) {
+			return err // and keep the lock: badger may still write
+		} else {
+			errs = append(errs, err)
+		}
+		errs = append(errs, tighten(s.files.dir), syncDir(s.files.dir))
 	}
 	if s.mark != nil {
 		errs = append(errs, s.mark.close())
@@ -369,6 +379,48 @@ func (s *Store) shut() error {
 		return fmt.Errorf("store: closing: %w", err)
 	}
 	return nil
+}
+
+// errStuck is what Close returns when badger does not end, as on a disk that
+// fails. Nobody can open the directory before this process ends.
+var errStuck = errors.New("store: closing: badger does not end; the directory stays locked until the process does")
+
+const endTime = 3 * time.Second
+
+// waitIdle waits for the calls that are under way, in a broken store for endTime
+// only: badger may have stopped in the midst of one. The caller holds s.mu.
+func (s *Store) waitIdle() bool {
+	var late bool
+	var limit *time.Timer
+	for s.users > 0 && !late {
+		if s.broken != nil && limit == nil {
+			limit = time.AfterFunc(endTime, func() {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				late = true
+				s.idle.Broadcast()
+			})
+			defer limit.Stop()
+		}
+		s.idle.Wait()
+	}
+	return s.users == 0
+}
+
+// closeBadger waits for badger, on a disk that fails for endTime only.
+func (s *Store) closeBadger() error {
+	closed := make(chan error, 1)
+	go func() { closed <- guard("closing", s.db.Close) }()
+	for {
+		select {
+		case err := <-closed:
+			return err
+		case <-time.After(endTime):
+			if s.broke() != nil {
+				return errStuck
+			}
+		}
+	}
 }
 
 // forget wipes all keys in memory.
@@ -428,7 +480,8 @@ func (s *Store) breakOn(err error) error {
 	defer s.mu.Unlock()
 	if s.broken == nil {
 		s.broken = fmt.Errorf("%w (%w)", ErrBroken, err)
+		s.log.Warn("store: a write failed", "err", err)
+		s.idle.Broadcast()
 	}
-	s.log.Warn("store: a write failed", "err", err)
 	return s.broken
 }

@@ -147,3 +147,33 @@ func lastField(f *os.File, end int64) (data []byte, at int64, err error) {
 	_, err = f.ReadAt(data, at)
 	return data, at, err
 }
+
+// writeLogsAgain writes what a process that did not close its store has left in
+// badger's logs and manifest once more, byte for byte, and syncs it. For after a
+// failed sync the system takes for written what it has in memory only: a batch
+// would be seen now, and built upon, that the next power cut takes away.
+func writeLogsAgain(dir string) error {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	if err != nil || len(paths) == 0 {
+		return err
+	}
+	for _, path := range append(paths, filepath.Join(dir, badger.ManifestFilename)) {
+		if err := writeAgain(path); err != nil {
+			return fmt.Errorf("store: syncing %s again: %w", filepath.Base(path), err)
+		}
+	}
+	return nil
+}
+
+func writeAgain(path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(bytes.TrimRight(b, "\x00"), 0) // logs are sparse
+	return errors.Join(err, f.Sync(), f.Close())
+}

@@ -34,7 +34,7 @@ func Wipe(dir string) error {
 	if err := syncDir(dir); err != nil {
 		return err
 	}
-	for _, name := range []string{badgerDir, markFile, reserveFile, lockFile} {
+	for _, name := range []string{badgerDir, markFile, reserveFile, lostFile, lockFile} {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			return fmt.Errorf("store: removing what the root key had opened: %w", err)
 		}
