@@ -50,7 +50,7 @@ func Check(ctx context.Context, o Options) (r Report, err error) {
 	if err := copyBadger(filepath.Join(dir, badgerDir), temp); err != nil {
 		return r, err
 	}
-	s := &Store{dir: dir, log: o.Logger, files: newFiles{dir: temp}, current: &generation{}, sealer: &sealer{}}
+	s := &Store{dir: dir, failed: make(chan struct{}), log: o.Logger, files: newFiles{dir: temp}, current: &generation{}, sealer: &sealer{}}
 	s.pending.young = map[uint64]struct{}{}
 	s.idle.L = &s.mu
 	err = r.check(ctx, s, &o)

@@ -8,6 +8,7 @@
 //	seal-ID   what a passphrase opens to unseal the root key (file sealing.go)
 //	mark      number of the last acknowledged batch, see below
 //	reserve   space to give up when the disk runs full
+//	lost      tables that badger wrote and deleted when its disk failed (mend.go)
 //	db/       badger
 //
 // All files are 0600, all directories 0700. Badger creates files with the

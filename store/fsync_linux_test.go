@@ -8,15 +8,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/dmlsd/dmls/group"
+	"github.com/dmlsd/dmls/internal/faulty"
 	"github.com/dmlsd/dmls/store"
 )
 
@@ -25,32 +24,8 @@ func init() { failing = failingChild }
 var syncCalls = map[string][]uint32{
 	"msync": {unix.SYS_MSYNC},                     // badger's log and tables
 	"fsync": {unix.SYS_FSYNC, unix.SYS_FDATASYNC}, // root file, manifest, directories
-	"both":  {unix.SYS_MSYNC, unix.SYS_FSYNC, unix.SYS_FDATASYNC},
+	"both":  faulty.Syncs,
 	"write": {unix.SYS_PWRITE64}, // root file and mark
-}
-
-// failCalls makes system calls of this process fail with EIO, for good.
-func failCalls(calls []uint32) error {
-	const load, jeq, ret = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, unix.BPF_RET | unix.BPF_K
-	prog := []unix.SockFilter{{Code: load, K: 0}} // the number of the call
-	for i, c := range calls {
-		prog = append(prog, unix.SockFilter{Code: jeq, K: c, Jt: uint8(len(calls) - i)})
-	}
-	prog = append(prog,
-		unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ALLOW},
-		unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EIO)})
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return err
-	}
-	fprog := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
-	_, _, no := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&fprog)))
-	runtime.KeepAlive(prog)
-	if no != 0 {
-		return no
-	}
-	return nil
 }
 
 // failingChild goes on where the store ends, until its disk fails. The store
@@ -64,7 +39,7 @@ func failingChild(s *store.Store, n int) error {
 	}
 	for i := 1; ; i++ {
 		if i == begin {
-			if err := failCalls(syncCalls[what]); err != nil {
+			if err := faulty.Fail(syncCalls[what]...); err != nil {
 				fmt.Println("skip", err)
 				return nil
 			}

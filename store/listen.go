@@ -35,9 +35,9 @@ func (q quiet) Debugf(format string, v ...any)   { q.log(format, v...) }
 //
 // A compaction drops the error of a table that it could not write (badger
 // v4.9.6, levelsController.subcompact) and goes on to delete the tables whose
-// records should have been in it. So before it writes one the disk is tried;
-// on a disk that fails, or in a store that is broken, the compaction never goes
-// on. Between the trial and the write a single failure could still do harm.
+// records should have been in it. So before it writes one the disk is tried,
+// and on a disk that fails the compaction never goes on. Between the trial and
+// the write a single failure could still do harm.
 type listener struct {
 	quiet
 	s *Store
@@ -71,10 +71,8 @@ func (l listener) Debugf(format string, v ...any) {
 	if !strings.HasPrefix(format, saysWritesTable) {
 		return
 	}
-	if err := tryDisk(l.s.files.dir); err != nil {
+	if err := l.s.tryDisk(); err != nil {
 		l.s.breakOn(err)
-	}
-	if l.s.broke() != nil {
 		select {} // with the old tables in place, until the process ends
 	}
 }
@@ -82,8 +80,10 @@ func (l listener) Debugf(format string, v ...any) {
 const trialFile = "trial"
 
 // tryDisk does with a small file what badger does with a table.
-func tryDisk(dir string) error {
-	path := filepath.Join(dir, trialFile)
+func (s *Store) tryDisk() error {
+	s.trial.Lock()
+	defer s.trial.Unlock()
+	path := filepath.Join(s.files.dir, trialFile)
 	err := mapAndSync(path)
 	if err == nil {
 		err = os.Remove(path)

@@ -56,6 +56,9 @@ type Store struct {
 	users  int
 	closed bool
 	broken error
+	failed chan struct{} // closed when broken is set
+
+	trial sync.Mutex // of the disk
 
 	current *generation
 	retired []*generation // still read, oldest first
@@ -85,6 +88,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		work:     o.work,
 		hook:     o.hook,
 		drawHook: o.draw,
+		failed:   make(chan struct{}),
 		current:  &generation{},
 		sealer:   &sealer{},
 		places:   map[string]place{},
@@ -473,6 +477,10 @@ func (s *Store) done() {
 	}
 }
 
+// Failed returns a channel that is closed when the store breaks: a daemon has
+// no reason to go on then.
+func (s *Store) Failed() <-chan struct{} { return s.failed }
+
 // breakOn makes the store refuse all calls: after a failed write nobody knows
 // what the disk holds.
 func (s *Store) breakOn(err error) error {
@@ -480,6 +488,7 @@ func (s *Store) breakOn(err error) error {
 	defer s.mu.Unlock()
 	if s.broken == nil {
 		s.broken = fmt.Errorf("%w (%w)", ErrBroken, err)
+		close(s.failed)
 		s.log.Warn("store: a write failed", "err", err)
 		s.idle.Broadcast()
 	}

@@ -36,6 +36,14 @@ func openNode(ctx context.Context, c deviceConfig) (device, error) {
 	return storedNode{api.FromNode(n), s}, nil
 }
 
+// failed is closed when the store of a device breaks, nil if it has none.
+func failed(d device) <-chan struct{} {
+	if n, ok := d.(storedNode); ok {
+		return n.store.Failed()
+	}
+	return nil
+}
+
 // Keys implements api.Keeper.
 func (n storedNode) Keys(context.Context) (api.StoreKeys, error) {
 	st := n.store.Status()

@@ -138,6 +138,11 @@ func (a *app) run(ctx context.Context, c deviceConfig) error {
 	case <-ctx.Done():
 	case err = <-served:
 		c.log.Error("the daemon can no longer be asked", "err", err)
+	case <-failed(d):
+		err = &api.Error{
+			What: "the daemon stops", Why: "a write to the disk failed, and it does not go on without durable keys",
+			Fix: "see the log and the disk, then start it again; nothing that was acknowledged is lost", Code: api.Failed,
+		}
 	}
 	return errors.Join(err, a.drain(server, d))
 }
