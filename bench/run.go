@@ -15,7 +15,7 @@ type Report struct {
 	CPU    string           `json:"cpu"`
 	Cores  int              `json:"cores"`
 	Peer   string           `json:"peer"`
-	Floors floor.Primitives `json:"primitives_ns"`
+	Floors floor.Primitives `json:"primitives_ns"` // timed anew for each size; the last
 	Times  []Time           `json:"times"`
 	Sizes  []Size           `json:"sizes"`
 }
@@ -36,8 +36,9 @@ func (p plan) has(work string) bool { return slices.Contains(p.works, work) }
 func (p plan) say(n int, what string) { fmt.Fprintf(p.progress, "n=%d: %s\n", n, what) }
 
 func run(p plan) (*Report, error) {
-	r := &Report{Go: runtime.Version(), CPU: cpu(), Cores: runtime.GOMAXPROCS(0), Peer: "mls-go v1.6.0", Floors: floor.Measure()}
+	r := &Report{Go: runtime.Version(), CPU: cpu(), Cores: runtime.GOMAXPROCS(0), Peer: "mls-go v1.6.0"}
 	for _, n := range p.sizes {
+		r.Floors = floor.Measure()
 		if p.has("commit") || p.has("protect") || p.has("join") {
 			if err := r.inGroup(p, n); err != nil {
 				return nil, err
@@ -50,15 +51,14 @@ func run(p plan) (*Report, error) {
 			}
 		}
 	}
-	for i := range r.Times {
-		t := &r.Times[i]
-		t.Floor = lower(r.Floors, t.Work, t.N)
-	}
 	return r, nil
 }
 
 func (r *Report) add(n, least int, works ...work) error {
 	ts, err := series(n, least, works...)
+	for i := range ts {
+		ts[i].Floor = lower(r.Floors, ts[i].Work, n)
+	}
 	r.Times = append(r.Times, ts...)
 	return err
 }
