@@ -108,7 +108,10 @@ func (g *Graph) failing(n *node, test func(*sender, *node) bool) *sender {
 
 // carried reports whether at every retained ancestor of n the voters that
 // stand under n beat all other voters together, proved equivocators among the
-// others. Ancestors with the same electorate give the same answer.
+// others, and whether the way down to n cannot become void any more: whoever
+// could still complain about an epoch on it is no more than a third of its
+// parent's voters. Ancestors with the same electorate give the same answer,
+// the lowest first, unless the epoch between them removed somebody.
 func (g *Graph) carried(n *node) bool {
 	here := map[Member]bool{}
 	for _, v := range g.voters(n) {
@@ -116,12 +119,23 @@ func (g *Graph) carried(n *node) bool {
 		here[v.Member] = s != nil && !s.proved && s.stands(n)
 	}
 	var seen []Voter
-	for a := n.parent; a != nil; a = a.parent {
+	for child, a := n, n.parent; a != nil; child, a = a, a.parent {
 		voters := g.voters(a)
 		if same(voters, seen) {
 			continue
 		}
-		seen = voters
+		if seen = voters; len(child.Removed) > 0 {
+			seen = nil
+		}
+		could := 0
+		for _, v := range voters {
+			if !here[v.Member] && g.couldComplain(v.Member, child) {
+				could++
+			}
+		}
+		if 3*could > len(voters) {
+			return false
+		}
 		width := 0
 		for _, v := range voters {
 			width = max(width, int(v.Rank)+1)
@@ -198,6 +212,7 @@ func (g *Graph) Rebase(id ID) []ID {
 	for _, s := range g.senders {
 		s.refold()
 	}
+	g.forgetComplaints()
 	g.round++
 	return dropped
 }

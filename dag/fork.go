@@ -6,6 +6,7 @@ import "slices"
 type Branch struct {
 	Child      ID // first commit of the branch
 	Chosen     bool
+	Void       bool   // too many could not open Child: it is never chosen
 	Author     Member // of Child
 	AuthorRank uint8  // in the fork epoch's tree
 	AuthorLeaf uint32
@@ -20,7 +21,7 @@ type Branch struct {
 type Fork struct {
 	At       ID
 	OnHead   bool     // At is on the head's chain, so Chosen is followed
-	Branches []Branch // by id of Child
+	Branches []Branch // by id of Child; where all are void, none is chosen
 	Decided  string   // why the chosen one beats the next best: a By constant
 	runnerUp int
 }
@@ -100,24 +101,41 @@ func (f *fork) votes(child *node) []int {
 	return t
 }
 
-// choose returns the child of e to follow.
+// choose returns the child of e to follow, nil if there is none.
 func (g *Graph) choose(e *node) *node {
-	if len(e.children) == 1 {
+	if len(e.children) == 1 && !e.children[0].void {
 		return e.children[0]
+	}
+	if len(e.children) < 2 {
+		return nil
 	}
 	if e.fork.best != nil && !g.rule.UsesDepth() {
 		return e.fork.best
 	}
-	chosen := e.children[0]
-	best := g.branch(e, chosen)
-	for _, c := range e.children[1:] {
-		b := g.branch(e, c)
-		if better, _ := g.rule.Better(b, best); better {
-			best, chosen = b, c
+	var chosen *node
+	var best Branch
+	for _, c := range e.children {
+		if c.void {
+			continue
 		}
+		b := g.branch(e, c)
+		if chosen != nil {
+			if better, _ := g.rule.Better(b, best); !better {
+				continue
+			}
+		}
+		best, chosen = b, c
 	}
 	e.fork.best = chosen
 	return chosen
+}
+
+// better puts void branches last, whatever the rule.
+func (g *Graph) better(a, b Branch) (bool, string) {
+	if a.Void != b.Void {
+		return b.Void, ByComplaints
+	}
+	return g.rule.Better(a, b)
 }
 
 func (g *Graph) branch(e, c *node) Branch {
@@ -130,7 +148,7 @@ func (g *Graph) branch(e, c *node) Branch {
 	}
 	b := Branch{
 		Child: c.ID, Author: c.Author, AuthorRank: c.author.Rank, AuthorLeaf: c.author.Leaf,
-		Votes: e.fork.votes(c), Tag: string(c.Tag),
+		Void: c.void, Votes: e.fork.votes(c), Tag: string(c.Tag),
 	}
 	if g.rule.UsesDepth() {
 		b.Depth, _ = measure(c)
@@ -175,7 +193,7 @@ func (g *Graph) ForkAt(id ID) (Fork, bool) {
 func (g *Graph) describe(e *node) Fork {
 	f := Fork{At: e.ID, OnHead: e.holds(g.head)}
 	chosen := g.choose(e)
-	best := 0
+	best := -1
 	for i, c := range e.children {
 		b := g.branch(e, c)
 		b.Votes = slices.Clone(b.Votes)
@@ -197,20 +215,27 @@ func (g *Graph) describe(e *node) Fork {
 			continue
 		}
 		if f.runnerUp >= 0 {
-			if better, _ := g.rule.Better(b, f.Branches[f.runnerUp]); !better {
+			if better, _ := g.better(b, f.Branches[f.runnerUp]); !better {
 				continue
 			}
 		}
 		f.runnerUp = i
 	}
-	_, f.Decided = g.rule.Better(f.Branches[best], f.Branches[f.runnerUp])
+	f.Decided = ByComplaints
+	if best >= 0 {
+		_, f.Decided = g.better(f.Branches[best], f.Branches[f.runnerUp])
+	}
 	return f
 }
 
-// Chosen returns the branch to follow, RunnerUp the next best.
+// Chosen returns the branch to follow, one without a Child if all are void.
 func (f Fork) Chosen() Branch {
-	i := slices.IndexFunc(f.Branches, func(b Branch) bool { return b.Chosen })
-	return f.Branches[i]
+	for _, b := range f.Branches {
+		if b.Chosen {
+			return b
+		}
+	}
+	return Branch{}
 }
 
 // RunnerUp returns the best of the branches that are not followed.

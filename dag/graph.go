@@ -10,6 +10,7 @@ type Graph struct {
 	nodes   map[ID]*node
 	stands  map[ID]struct{}  // frames that are not commits
 	forks   []*node          // nodes with several children, in no order
+	accused map[ID][]Member  // who said in the parent that the child does not open
 	roster  map[Member]Voter // members of the base
 	senders map[Member]*sender
 
@@ -33,6 +34,7 @@ func New(rule Rule, base Vertex, number uint64, members []Voter) *Graph {
 		head:    n,
 		nodes:   map[ID]*node{base.ID: n},
 		stands:  map[ID]struct{}{},
+		accused: map[ID][]Member{},
 		roster:  make(map[Member]Voter, len(members)),
 		senders: map[Member]*sender{},
 	}
@@ -104,6 +106,7 @@ func (g *Graph) AddVertex(v Vertex) (Change, error) {
 		g.forks = append(g.forks, p)
 		g.count(p)
 	}
+	g.judge(n)
 	g.take(v.Author, g.commitFrame(n), &c)
 	c.Beside = !n.holds(g.head)
 	return c, nil
@@ -123,7 +126,9 @@ func (g *Graph) AddStand(st Stand) (Change, error) {
 	}
 	g.stands[st.ID] = struct{}{}
 	f := frame{seq: st.Seq, id: st.ID, at: at, says: st.Confirms, mute: st.Mute}
-	if !st.Mute {
+	if st.Mute {
+		f.about = st.CannotOpen
+	} else {
 		f.stand, f.confirms = at, g.confirms(st.Confirms, at)
 	}
 	c := Change{Was: g.head.ID}
@@ -145,6 +150,10 @@ func (g *Graph) take(m Member, f frame, c *Change) {
 		c.Equivocator = &m
 		c.Proof = [2]ID{min(f.id, r.id), max(f.id, r.id)}
 	}
+	if f.about != "" && !slices.Contains(g.accused[f.about], m) {
+		g.accused[f.about] = append(g.accused[f.about], m)
+	}
+	g.rejudge(m)
 	for _, e := range g.forks {
 		if last && len(rivals) == 0 {
 			e.fork.advance(m, e, s, f)
@@ -180,6 +189,7 @@ func (g *Graph) Equivocated(m Member, in ID) Change {
 	c := Change{Was: g.head.ID}
 	s := g.sender(m)
 	s.prove(g.nodes[in])
+	g.rejudge(m)
 	for _, e := range g.forks {
 		e.fork.recount(m, e, s)
 	}
@@ -194,11 +204,11 @@ func (g *Graph) Equivocated(m Member, in ID) Change {
 func (g *Graph) follow() {
 	g.round++
 	n := g.head
-	if len(g.forks) > 0 {
+	if len(g.forks)+len(g.accused) > 0 {
 		n = g.base
 	}
-	for len(n.children) > 0 {
-		n = g.choose(n)
+	for c := n; c != nil; c = g.choose(n) {
+		n = c
 	}
 	g.head = n
 }

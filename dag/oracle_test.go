@@ -168,10 +168,52 @@ func (s *set) beats(e, a, b ID) bool {
 	return a < b
 }
 
+// void: more than a third of the parent's voters say in the parent that they
+// cannot open c; not counted are those whom c removes, who ever stood at or
+// below c, and equivocators.
+func (s *set) void(c ID) bool {
+	p, n := s.vertices[c].Parent, 0
+	for _, v := range s.voters(p) {
+		complains := false
+		for _, f := range s.stands {
+			complains = complains || f.Author == v.Member && f.Mute && f.CannotOpen == c && f.At == p
+		}
+		if complains && s.mayComplain(v.Member, c) && !s.equivocates(v.Member, p) {
+			n++
+		}
+	}
+	return 3*n > len(s.voters(p))
+}
+
+func (s *set) mayComplain(m Member, c ID) bool {
+	for _, f := range s.frames() {
+		if f.author == m && s.under(c, f.stand) {
+			return false
+		}
+	}
+	return !slices.Contains(s.vertices[c].Removed, m)
+}
+
+// cannotBecomeVoid reports whether no epoch from the base to x can become void.
+func (s *set) cannotBecomeVoid(x ID) bool {
+	for ; x != s.base; x = s.vertices[x].Parent {
+		n := 0
+		for _, v := range s.voters(s.vertices[x].Parent) {
+			if s.mayComplain(v.Member, x) {
+				n++
+			}
+		}
+		if 3*n > len(s.voters(s.vertices[x].Parent)) {
+			return false
+		}
+	}
+	return true
+}
+
 func (s *set) head() ID {
 	e := s.base
 	for {
-		kids := s.children(e)
+		kids := slices.DeleteFunc(s.children(e), s.void)
 		if len(kids) == 0 {
 			return e
 		}
@@ -274,7 +316,7 @@ func (s *set) carried(x ID) bool {
 // deepest climbs from the head to the first epoch whose voters all pass.
 func (s *set) deepest(pass func(Member, ID) bool) ID {
 	for x := s.head(); ; x = s.vertices[x].Parent {
-		ok, some := s.carried(x), false
+		ok, some := s.carried(x) && s.cannotBecomeVoid(x), false
 		for _, v := range s.voters(x) {
 			if !s.proved(v.Member) {
 				some = true

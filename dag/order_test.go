@@ -57,7 +57,16 @@ func decode(code []byte) *set {
 			s.vertices[id] = v
 			epochs = append(epochs, id)
 		case 6:
-			s.stands = append(s.stands, Stand{id, m, seq, e, confirms, true})
+			s.stands = append(s.stands, Stand{ID: id, Author: m, Seq: seq, At: e, Confirms: confirms, Mute: true})
+		case 9, 10: // complaints; about what is no child of e they say nothing
+			about := epochs[int(with)%len(epochs)]
+			if v, ok := s.vertices[about]; ok && with < 0xe0 {
+				e = v.Parent
+				m = s.roster(e)[int(who)%len(s.roster(e))].Member
+				seq = next[m]
+				next[m]++
+			}
+			s.stands = append(s.stands, Stand{ID: id, Author: m, Seq: seq, At: e, Confirms: confirms, Mute: true, CannotOpen: about})
 		case 7:
 			if with&1 == 0 {
 				e = ""
@@ -68,7 +77,7 @@ func decode(code []byte) *set {
 				s.proofs = append(s.proofs, Equivocation{m, e})
 			}
 		default:
-			s.stands = append(s.stands, Stand{id, m, seq, e, confirms, false})
+			s.stands = append(s.stands, Stand{ID: id, Author: m, Seq: seq, At: e, Confirms: confirms})
 		}
 	}
 	return s
@@ -175,19 +184,26 @@ func TestOrder(t *testing.T) {
 	if testing.Short() {
 		n = 400
 	}
-	forks := 0
+	forks, void := 0, 0
 	for seed := range n {
 		r := rand.New(rand.NewPCG(seed, 0))
 		code := random(r, 3+int(seed%20))
 		check(t, code, seed)
-		if len(decode(code).build(r).Forks()) > 0 {
+		g := decode(code).build(r)
+		if len(g.Forks()) > 0 {
 			forks++
 		}
+		if slices.ContainsFunc(g.Vertices(), func(v Vertex) bool { return g.Void(v.ID) }) {
+			void++
+		}
+	}
+	if void < 1 {
+		t.Fatalf("only %d of %d histories had a void commit", void, n)
 	}
 	if forks < int(n)/3 {
 		t.Fatalf("only %d of %d histories had a fork", forks, n)
 	}
-	t.Logf("%d histories, %d with forks, 3 orders each", n, forks)
+	t.Logf("%d histories, %d with forks, %d with a void commit, 3 orders each", n, forks, void)
 }
 
 // FuzzOrder states the same for bytes of the fuzzer's choice.

@@ -19,6 +19,9 @@ const (
 	ByCID   = "cid"   // siblings by one author
 	ByTag   = "tag"
 	ByDepth = "depth"
+
+	// ByComplaints is no rule's reason: void branches come last under each.
+	ByComplaints = "complaints"
 )
 
 // Support is the default rule (design, section 5.4): votes rank by rank, then

@@ -44,7 +44,7 @@ func (p *play) ack(at, confirms ID, by ...Member) {
 	p.Helper()
 	for _, m := range by {
 		p.n++
-		if _, err := p.AddStand(Stand{ID(fmt.Sprintf("f%d", p.n)), m, p.seq[m], at, confirms, false}); err != nil {
+		if _, err := p.AddStand(Stand{ID: ID(fmt.Sprintf("f%d", p.n)), Author: m, Seq: p.seq[m], At: at, Confirms: confirms}); err != nil {
 			p.Fatal(err)
 		}
 		p.seq[m]++
@@ -106,8 +106,8 @@ func TestJoinersAgree(t *testing.T) {
 			}
 			joiner := part.build(r)
 			n := g.nodes[base]
-			for len(n.children) > 0 {
-				n = g.choose(n)
+			for c := n; c != nil; c = g.choose(n) {
+				n = c
 			}
 			if joiner.Head() != n.ID {
 				t.Fatalf("seed %d: joiner at %q follows %q, elders %q", seed, base, joiner.Head(), n.ID)

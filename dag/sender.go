@@ -15,6 +15,7 @@ type frame struct {
 	mute     bool
 	vertex   bool // a commit
 	says     ID   // confirms as it was sent
+	about    ID   // of a complaint: the child that did not open
 }
 
 func compareFrames(a, b frame) int {
@@ -116,6 +117,9 @@ func (s *sender) leave(sp span) {
 func (s *sender) everLeft(n *node) bool {
 	return slices.ContainsFunc(s.left, func(sp span) bool { return sp.has(n) })
 }
+
+// stood reports whether some frame ever stood at or below n.
+func (s *sender) stood(n *node) bool { return n.holds(s.pos) || s.everLeft(n) }
 
 // prove notes an equivocation that everybody at or above in can see; nil: only
 // above the base.

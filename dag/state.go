@@ -45,7 +45,7 @@ func (g *Graph) Snapshot() State {
 			case f.id == "":
 				st.Settled = append(st.Settled, Settlement{m, f.seq, name(f.at)})
 			default:
-				st.Stands = append(st.Stands, Stand{f.id, m, f.seq, name(f.at), f.says, f.mute})
+				st.Stands = append(st.Stands, Stand{f.id, m, f.seq, name(f.at), f.says, f.mute, f.about})
 			}
 		}
 		for _, p := range s.proofs {

@@ -11,6 +11,7 @@ type node struct {
 	jump     *node  // itself at the base
 	children []*node
 	fork     *fork  // counters while there are several children
+	void     bool   // more than a third of the parent's voters could not open it
 	author   *Voter // cached by Graph.branch: the author in the parent's tree
 
 	voters []Voter // cached by Graph.voters, shared between equal epochs
@@ -177,7 +178,7 @@ func (g *Graph) Chain(from, to ID) []ID {
 // Losing returns the epochs that are not on the chain from base to head, in
 // topological order (by number, then id).
 func (g *Graph) Losing() []ID {
-	if len(g.forks) == 0 {
+	if len(g.forks)+len(g.accused) == 0 {
 		return nil
 	}
 	return ids(g.selected(func(n *node) bool { return !n.holds(g.head) }))
@@ -185,7 +186,7 @@ func (g *Graph) Losing() []ID {
 
 // LosingTips returns the epochs of Losing without children.
 func (g *Graph) LosingTips() []ID {
-	if len(g.forks) == 0 {
+	if len(g.forks)+len(g.accused) == 0 {
 		return nil
 	}
 	return ids(g.selected(func(n *node) bool { return n != g.head && len(n.children) == 0 }))

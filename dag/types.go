@@ -47,6 +47,9 @@ type Stand struct {
 	At       ID // epoch it was sent in
 	Confirms ID // counts only if it is At or above it; may be empty
 	Mute     bool
+	// CannotOpen makes a Mute frame a complaint: a child of At whose commit did
+	// not open on the author's device. About another epoch it says nothing.
+	CannotOpen ID
 }
 
 // Change reports what an addition did.

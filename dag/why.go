@@ -16,6 +16,11 @@ func (f Fork) Why() string {
 		return tie(a) + "; one author made both first commits, the lower id wins"
 	case ByTag:
 		return "its first commit has the higher confirmation tag"
+	case ByComplaints:
+		if a.Child == "" {
+			return "more than a third of the voters could not open any of the branches"
+		}
+		return "more than a third of the voters could not open the other branch"
 	case ByDepth:
 		return fmt.Sprintf("%d against %d commits in a row", a.Depth, b.Depth)
 	}

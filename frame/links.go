@@ -23,10 +23,13 @@ const (
 //
 //	struct { opaque cid<V>; } Link;
 //	struct {
+//	  uint32 leaf; Link joined;
 //	  uint64 seq; Link prev; Link parent; uint32 generation;
 //	  Link confirms; Link after<V>; Link supersedes<V>;
 //	} DagLinks;
 type Links struct {
+	Leaf       uint32    // of the sender, and
+	Joined     cid.Cid   // the commit that added it there: the sender's incarnation
 	Seq        uint64    // place in the chain of the sender's incarnation: 0, 1, 2, …
 	Prev       cid.Cid   // its frame before; for Seq 0 the commit that added the incarnation
 	Parent     cid.Cid   // commit that created the epoch this frame is sent in
@@ -45,7 +48,8 @@ type Links struct {
 // order of the CIDs' bytes, each once. Links that do not pass [Links.Validate]
 // give bytes that [ParseLinks] refuses.
 func (l Links) Marshal() []byte {
-	var body []byte
+	body := binary.BigEndian.AppendUint32(nil, l.Leaf)
+	body = appendVector(body, l.Joined.Bytes())
 	body = binary.BigEndian.AppendUint64(body, l.Seq)
 	body = appendVector(body, l.Prev.Bytes())
 	body = appendVector(body, l.Parent.Bytes())
@@ -75,7 +79,7 @@ func compareCIDs(a, b cid.Cid) int { return strings.Compare(a.KeyString(), b.Key
 // Validate says whether the links can be sent: every CID is of the one
 // permitted form and the lists are within their limits.
 func (l Links) Validate() error {
-	for _, c := range []cid.Cid{l.Prev, l.Parent, l.Confirms} {
+	for _, c := range []cid.Cid{l.Joined, l.Prev, l.Parent, l.Confirms} {
 		if c.Defined() && !isBlockCID(c.Bytes()) {
 			return fmt.Errorf("%w: %v is not CIDv1 raw sha2-256", ErrLinks, c)
 		}
@@ -104,6 +108,8 @@ func ParseLinks(aad []byte) (Links, error) {
 	}
 	var l Links
 	r := &reader{rest: body}
+	l.Leaf = r.uint32()
+	l.Joined = r.link()
 	l.Seq = r.uint64()
 	l.Prev = r.link()
 	l.Parent = r.link()

@@ -27,7 +27,7 @@ func testCIDs(from, n int) []cid.Cid {
 
 func testLinks() Links {
 	return Links{
-		Seq: 7, Prev: testCID(1), Parent: testCID(2), Generation: 3, Confirms: testCID(4),
+		Leaf: 2, Joined: testCID(3), Seq: 7, Prev: testCID(1), Parent: testCID(2), Generation: 3, Confirms: testCID(4),
 		After: testCIDs(10, 3), Supersedes: testCIDs(20, 2),
 	}
 }
@@ -35,7 +35,7 @@ func testLinks() Links {
 func TestLinksRoundTrip(t *testing.T) {
 	full := testLinks()
 	full.After, full.Supersedes = testCIDs(100, MaxAfter), testCIDs(200, MaxSupersedes)
-	for _, l := range []Links{{}, testLinks(), full, {Seq: 1<<64 - 1, Generation: 1<<32 - 1}} {
+	for _, l := range []Links{{}, testLinks(), full, {Leaf: 1<<32 - 1, Seq: 1<<64 - 1, Generation: 1<<32 - 1}} {
 		if err := l.Validate(); err != nil {
 			t.Fatal(err)
 		}
@@ -66,11 +66,12 @@ func TestLinksAreSets(t *testing.T) {
 
 // The bytes of the smallest links, written out by hand.
 func TestLinksBytes(t *testing.T) {
-	want := "14" + // aad_items<V>, 20 bytes
-		"f0d4" + "11" + // component_id, aad_item_data<V>, 17 bytes
+	want := "19" + // aad_items<V>, 25 bytes
+		"f0d4" + "16" + // component_id, aad_item_data<V>, 22 bytes
+		"00000002" + "00" + // leaf, joined
 		"0000000000000005" + "00" + "00" + // seq, prev, parent
 		"00000009" + "00" + "00" + "00" // generation, confirms, after, supersedes
-	got := Links{Seq: 5, Generation: 9}.Marshal()
+	got := Links{Leaf: 2, Seq: 5, Generation: 9}.Marshal()
 	if hex.EncodeToString(got) != want {
 		t.Fatalf("got  %x\nwant %s", got, want)
 	}
@@ -83,7 +84,7 @@ func wrap(id uint16, body []byte) []byte {
 
 // linksBody builds a DagLinks with the two sets given raw.
 func linksBody(after, supersedes []byte) []byte {
-	body := make([]byte, 8+1+1+4+1) // zero numbers, three empty links
+	body := make([]byte, 4+1+8+1+1+4+1) // zero numbers, four empty links
 	return appendVector(appendVector(body, after), supersedes)
 }
 
@@ -99,7 +100,7 @@ func TestParseLinksRefuses(t *testing.T) {
 	two := testCIDs(1, 2)
 	good := testLinks().Marshal()
 	oneLink := func(c []byte) []byte { // a DagLinks whose prev is c
-		body := appendVector(make([]byte, 8), c)
+		body := appendVector(make([]byte, 4+1+8), c)
 		return append(body, make([]byte, 1+4+1+1+1)...)
 	}
 	digest := testCID(1).Hash()

@@ -1,6 +1,10 @@
 package group
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/ipfs/go-cid"
+)
 
 // appKind says what an application message is for.
 type appKind uint8
@@ -8,6 +12,9 @@ type appKind uint8
 const (
 	appText appKind = 1 // body: UTF-8 text for people
 	appAck  appKind = 2 // empty body: the frame's place and `confirms` are the message
+	// Frames of the next two stand nowhere (design, section 5.4).
+	appProof     appKind = 3 // body: an equivocation
+	appComplaint appKind = 4 // body: CID of a child of the frame's epoch that the sender cannot open
 )
 
 // appData is the plaintext of every application message:
@@ -52,6 +59,14 @@ func parseAppData(b []byte) (appData, error) {
 	switch {
 	case a.Kind == appText && len(a.Body) > 0:
 	case a.Kind == appAck && len(a.Body) == 0:
+	case a.Kind == appProof:
+		if _, err := parseEquivocation(a.Body); err != nil {
+			return appData{}, err
+		}
+	case a.Kind == appComplaint:
+		if _, err := cid.Cast(a.Body); err != nil {
+			return appData{}, fmt.Errorf("%w: complaint: %w", ErrMalformed, err)
+		}
 	default:
 		return appData{}, fmt.Errorf("%w: application data of kind %d with %d bytes", ErrMalformed, a.Kind, len(a.Body))
 	}

@@ -132,7 +132,7 @@ func (s *step) takeCommit(a arrival, e *epoch, o *mls.Opened) (Result, error) {
 	if err := s.adopt(a.cid, c, e, o.ContentHash, o.Commit.Child); err != nil {
 		return Result{}, err
 	}
-	s.settleOpened(a, c.Author, o.ContentHash, [16]byte{})
+	s.settleOpened(a, c.Author, o.ContentHash)
 	if forked {
 		return Result{CID: a.cid, Verdict: Forked}, nil
 	}
@@ -209,7 +209,7 @@ func (s *step) adopt(id cid.Cid, c *commit, parent *epoch, content []byte, child
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInternal, err)
 	}
-	s.noteEquivocation(id, change)
+	s.notePair(change)
 	parent.seen[string(content)] = struct{}{}
 	s.commits[c.ID] = c
 	s.unsettled[c.ID] = struct{}{}
@@ -222,7 +222,7 @@ func (s *step) adopt(id cid.Cid, c *commit, parent *epoch, content []byte, child
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrInternal, err)
 		}
-		e := &epoch{id: c.ID, mls: child, info: info, leaves: parent.leaves.with(c), seen: map[string]struct{}{}}
+		e := newEpoch(c.ID, child, info, parent.leaves.with(c))
 		s.epochs[c.ID] = e
 		s.writeEpoch(e)
 	}

@@ -7,6 +7,7 @@ import "errors"
 var (
 	ErrNotMember   = errors.New("group: this device is not a member any more")
 	ErrLeaving     = errors.New("group: this device is leaving; it sends nothing else")
+	ErrCopied      = errors.New("group: another device sends as this one, from a copy of its store; have it removed, wipe one of the two, and join again")
 	ErrStranded    = errors.New("group: this device waits to be added again on the branch that won")
 	ErrEmptyChange = errors.New("group: the change does nothing")
 	ErrTextSize    = errors.New("group: the text is empty or too long")
@@ -34,5 +35,7 @@ var (
 	ErrForged      = errors.New("group: the frame does not open")
 	ErrSpentKey    = errors.New("group: the key of this application frame was used already")
 	ErrBadSignal   = errors.New("group: the signal is malformed or not for us")
+	errNoFrame     = errors.New("group: no frame of this group")
+	errSecondExit  = errors.New("group: a second block with a commit that removes this device")
 	errUnsupported = errors.New("group: unsupported content")
 )

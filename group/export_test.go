@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 	"testing"
 
@@ -19,11 +20,25 @@ func (g *Group) Chain() (uint64, cid.Cid) { return g.next, g.prev }
 
 func (g *Group) SelfMember() dag.Member { return g.self }
 
-// SendRaw sends application data of any kind.
+// SendRaw sends application data of any kind, sensible or not.
 func (g *Group) SendRaw(env Env, kind uint8, body []byte) (Output, error) {
 	s := &step{Group: g, env: env}
-	_, err := s.sendApplication(appData{Kind: appKind(kind), Body: body})
-	return s.done(), err
+	e := g.epochs[g.head]
+	d := appData{Kind: appKind(kind), Body: body}
+	msg, delta, err := e.mls.Protect(d.marshal(), s.links(e, mls.ContentTypeApplication).Marshal(), s.id.Signer, mlsEnv(env))
+	if err != nil {
+		return Output{}, err
+	}
+	if err := s.apply(e, delta); err != nil {
+		return Output{}, err
+	}
+	a, err := s.publish(e, msg, nil)
+	if err != nil {
+		return Output{}, err
+	}
+	s.settleOpened(a, s.self, nil)
+	s.advance(a)
+	return s.done(), nil
 }
 
 // Notice makes a notice signed by this device.
@@ -42,7 +57,7 @@ func (g *Group) Offer(joiner dag.Member, head cid.Cid, kp []byte) []byte {
 }
 
 func (g *Group) Due() string {
-	return fmt.Sprintf("ack %v work %v notice %v offer %v", g.due.ack, g.due.workAt, len(g.due.notice), g.due.offer)
+	return fmt.Sprintf("proofs %v ack %v work %v notice %v offer %v", len(g.due.proofs), g.due.ack, g.due.workAt, len(g.due.notice), g.due.offer)
 }
 
 func (g *Group) Offers() int { return len(g.offers) }
@@ -107,4 +122,45 @@ func (g *Group) OfferedKeyPackage() []byte {
 // WelcomeSignal hands a Welcome to a stranded device.
 func (g *Group) WelcomeSignal(w Welcome) []byte {
 	return g.gossip.SealSignal(marshalWelcome(w.KeyPackageRef, w.Bundle))
+}
+
+// CommitSpoiled commits on the head like an adversary: rubbish for the leaves
+// named, and for all that share a node with them.
+func (g *Group) CommitSpoiled(env Env, r mls.CommitRequest, leaves ...uint32) (Output, error) {
+	s := &step{Group: g, env: env}
+	r.Spoil = func(node uint32) bool {
+		half := uint32(1)<<bits.TrailingZeros32(^node) - 1 // half of the width of the subtree below
+		return slices.ContainsFunc(leaves, func(l uint32) bool { return node-half <= 2*l && 2*l <= node+half })
+	}
+	if _, err := s.commitOnHead(r, nil); err != nil {
+		return Output{}, err
+	}
+	err := s.follow()
+	return s.done(), err
+}
+
+// Complain says, true or not, that a child of its parent does not open here.
+func (g *Group) Complain(env Env, child, parent string) (Output, error) {
+	c, err := cid.Decode(child)
+	if err != nil {
+		return Output{}, err
+	}
+	p, err := cid.Decode(parent)
+	if err != nil {
+		return Output{}, err
+	}
+	s := &step{Group: g, env: env}
+	if _, err := s.sendIn(g.epochs[idOf(p)], appData{Kind: appComplaint, Body: c.Bytes()}); err != nil {
+		return Output{}, err
+	}
+	err = s.follow()
+	return s.done(), err
+}
+
+// Proof makes the body of a proof of two frames that this device can open.
+func (g *Group) Proof(env Env, m dag.Member, a, b cid.Cid) []byte {
+	s := &step{Group: g, env: env}
+	v, _ := s.evidence(a)
+	w, _ := s.evidence(b)
+	return equivocation{Member: m, Of: [2]mls.Evidence{v, w}}.marshal()
 }

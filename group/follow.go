@@ -12,6 +12,7 @@ import (
 // follow runs at the end of every Step: it moves to the head that fork choice
 // names, says so, forgets what is final, and delivers what has become due.
 func (s *step) follow() error {
+	s.takePairs()
 	s.announceForks()
 	if err := s.moveHead(); err != nil {
 		return err
@@ -118,7 +119,7 @@ func (g *Group) why(at dag.ID) string {
 		}
 		return f.Why() + "; " + strings.Join(parts, ", ")
 	}
-	return ""
+	return g.whyVoid(at)
 }
 
 func listed(names []string) string {
@@ -160,7 +161,7 @@ func (s *step) watchRemoval() error {
 		return s.outOf(by)
 	case len(by.Left) > 0 && slices.Contains(by.Left, s.self):
 		s.leftBy(by)
-	case s.state == member || s.state == leaving:
+	case s.state == member || s.state == leaving || s.state == copied:
 		s.state, s.dirty = removed, true
 		s.goneAt = s.env.Now
 		s.emit(Event{Kind: KindRemoved, CID: text(by.ID), Epoch: by.Number, From: hexKey(keyOf(by.Author)),
@@ -184,6 +185,9 @@ func (s *step) outOf(by *commit) error {
 func (s *step) stay() {
 	if s.state == removed {
 		s.state, s.goneAt, s.dirty = member, time.Time{}, true
+		if _, ok := s.proven[s.self]; ok {
+			s.state = copied
+		}
 	}
 }
 

@@ -31,15 +31,31 @@ type epoch struct {
 	info   groupInfo // of its GroupContext
 	leaves leafTable
 	seen   map[string]struct{} // content hashes of the commits that were opened here
+	sent   map[ratchet]uint64  // smallest seq of frames that were sent here
+	kept   map[cid.Cid][]byte  // blocks whose keys stay: handshakes and our own frames, for proofs
 	born   time.Time
 	old    bool // of an incarnation that this device gave up; opens messages only
 }
 
-// parked is a frame that waits for its parent or predecessor.
+func newEpoch(id dag.ID, e *mls.Epoch, info groupInfo, leaves leafTable) *epoch {
+	return &epoch{id: id, mls: e, info: info, leaves: leaves,
+		seen: map[string]struct{}{}, sent: map[ratchet]uint64{}, kept: map[cid.Cid][]byte{}}
+}
+
+// ratchet names one of the two ratchets of a sender in an epoch.
+type ratchet struct {
+	leaf      uint32
+	joined    cid.Cid
+	handshake bool
+}
+
+// parked is a frame that waits for its parent or predecessor, or for a
+// self-Remove that it refers to.
 type parked struct {
 	block   []byte
 	from    string
 	missing []cid.Cid
+	leave   dag.ID // epoch of the self-Remove
 }
 
 // Group is the state machine of one group on one device.
@@ -83,18 +99,19 @@ type Group struct {
 	// unreadUpTo is the largest seq of frames that only settled, by the member
 	// whose chain they continue.
 	unreadUpTo map[dag.Member]uint64
-	holes      map[cid.Cid]uint64     // linked to by opened frames but not settled: the largest epoch of these
-	owners     map[cid.Cid]dag.Member // whose frames are the last before our base, by the inviter's table
-	linked     map[cid.Cid]struct{}   // what settled frames link to, and
-	followed   map[cid.Cid]struct{}   // what opened frames link to, held or not
-	unsent     map[cid.Cid][]byte     // own blocks that nobody is known to hold; of texts the application data
-	nodes      map[string]int         // tree records by hash, with the number of their users
+	holes      map[cid.Cid]uint64   // linked to by opened frames but not settled: the largest epoch of these
+	linked     map[cid.Cid]struct{} // what settled frames link to, and
+	followed   map[cid.Cid]struct{} // what opened frames link to, held or not
+	unsent     map[cid.Cid][]byte   // own blocks that nobody is known to hold; of texts the application data
+	nodes      map[string]int       // tree records by hash, with the number of their users
 	messages   map[string]struct{}
 	pending    []*message
-	forks      map[dag.ID]string // forks announced, with the child chosen
+	forks      map[dag.ID]string   // forks announced, with the child chosen
+	proven     map[dag.Member]bool // equivocators; true: known to the others, by a frame
 
 	waiting    map[cid.Cid]*parked
 	waiters    map[cid.Cid][]cid.Cid
+	leaves     map[dag.ID][]cid.Cid // frames that wait for a self-Remove, by epoch
 	parkedSize int
 	peerParked map[string]int
 	rejected   map[cid.Cid]error
@@ -122,10 +139,11 @@ const (
 	left
 	removed
 	stranded
+	copied // somebody else sends as this device
 )
 
 func (s state) String() string {
-	return [...]string{"", "member", "leaving", "left", "removed", "stranded"}[s]
+	return [...]string{"", "member", "leaving", "left", "removed", "stranded", "copied"}[s]
 }
 
 // step is one Step under way: the group, the caller's environment and the
@@ -137,6 +155,7 @@ type step struct {
 	dirty   bool // the state record must be written
 	ready   []cid.Cid
 	refetch []cid.Cid // blocks to ask for again
+	pairs   []pair    // of equivocators, found in this step
 }
 
 func newGroup(c Config, id Identity) *Group {
@@ -144,9 +163,9 @@ func newGroup(c Config, id Identity) *Group {
 		cfg: c, id: id, state: member,
 		epochs: map[dag.ID]*epoch{}, commits: map[dag.ID]*commit{}, names: map[string]string{}, unsettled: map[dag.ID]struct{}{},
 		frames: map[cid.Cid]*meta{}, held: map[cid.Cid]struct{}{}, open: map[cid.Cid]struct{}{},
-		unreadUpTo: map[dag.Member]uint64{}, holes: map[cid.Cid]uint64{}, owners: map[cid.Cid]dag.Member{}, linked: map[cid.Cid]struct{}{}, followed: map[cid.Cid]struct{}{},
+		unreadUpTo: map[dag.Member]uint64{}, holes: map[cid.Cid]uint64{}, linked: map[cid.Cid]struct{}{}, followed: map[cid.Cid]struct{}{},
 		unsent: map[cid.Cid][]byte{}, nodes: map[string]int{}, messages: map[string]struct{}{},
-		forks: map[dag.ID]string{}, waiting: map[cid.Cid]*parked{}, waiters: map[cid.Cid][]cid.Cid{},
+		forks: map[dag.ID]string{}, proven: map[dag.Member]bool{}, waiting: map[cid.Cid]*parked{}, waiters: map[cid.Cid][]cid.Cid{}, leaves: map[dag.ID][]cid.Cid{},
 		peerParked: map[string]int{}, rejected: map[cid.Cid]error{},
 		offers: map[string]*offer{}, answered: map[string]answer{}, due: newDue(),
 	}
@@ -214,7 +233,10 @@ func (g *Group) begin(id dag.ID, e *mls.Epoch, info groupInfo, rows []tableRow) 
 		t = t.set(leafOf(r.Member), r.Member)
 	}
 	g.graph = newGraph(g.cfg.Rule, g.baseCommit(id, e.Number()), info, rows)
-	g.epochs[id] = &epoch{id: id, mls: e, info: info, leaves: t, seen: map[string]struct{}{}}
+	for m := range g.proven {
+		g.graph.Equivocated(m, "")
+	}
+	g.epochs[id] = newEpoch(id, e, info, t)
 }
 
 // ID returns the group id in hexadecimal.

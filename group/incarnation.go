@@ -91,6 +91,26 @@ func (t leafTable) with(c *commit) leafTable {
 
 func (t leafTable) has(m dag.Member) bool { return t.get(leafOf(m)) == m }
 
+func (t leafTable) marshal() []byte {
+	var w buffer
+	for m := range t.all() {
+		w.bytes([]byte(m))
+	}
+	return w.b
+}
+
+func parseLeaves(b []byte) (leafTable, error) {
+	var t leafTable
+	for r := (&cursor{b: b}); len(r.b) > 0; {
+		m, err := parseIncarnation(r.bytes())
+		if err != nil {
+			return leafTable{}, fmt.Errorf("%w: table of leaves: %w", ErrRecords, err)
+		}
+		t = t.set(leafOf(m), m)
+	}
+	return t, nil
+}
+
 // find returns the incarnation of a signature key, "" if it is no member.
 func (t leafTable) find(key string) dag.Member {
 	for m := range t.all() {

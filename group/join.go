@@ -17,6 +17,11 @@ const keyPackageLifetime = 30 * 24 * time.Hour
 // clockSlack is how far ahead of ours an inviter's clock may be.
 const clockSlack = time.Hour
 
+// window does not bound generations: a frame has the one that follows from its
+// sender's chain (checkSender), and a bound by what happened to be opened here
+// would refuse on one device what another takes.
+var window = mls.Window{Forward: 1<<32 - 2}
+
 func capabilities() mls.Capabilities {
 	return mls.Capabilities{
 		Versions: []uint16{1}, CipherSuites: []mls.CipherSuite{suite},
@@ -36,7 +41,7 @@ func keyPackageOptions(env Env, id Identity) mls.KeyPackageOptions {
 
 func groupConfig(env Env, gid []byte, id Identity, info groupInfo) mls.GroupConfig {
 	return mls.GroupConfig{
-		Suite: suite, GroupID: gid, KeySchedule: mls.DMLS,
+		Suite: suite, GroupID: gid, KeySchedule: mls.DMLS, Window: window,
 		Extensions: []mls.Extension{
 			{Type: extGroup, Data: info.marshal()},
 			mls.RequiredCapabilities([]mls.ExtensionType{extGroup, extName}, nil, nil),
@@ -62,7 +67,7 @@ func openBundle(env Env, id Identity, b []byte, kp *mls.KeyPackageBundle) (*welc
 	if err != nil {
 		return nil, err
 	}
-	e, gi, err := mls.Join(parts.Welcome, parts.Tree, kp, mls.JoinOptions{KeySchedule: mls.DMLS, Signer: id.Signer}, mlsEnv(env))
+	e, gi, err := mls.Join(parts.Welcome, parts.Tree, kp, mls.JoinOptions{KeySchedule: mls.DMLS, Signer: id.Signer, Window: window}, mlsEnv(env))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
 	}
@@ -189,9 +194,6 @@ func (s *step) enter(w *welcomed) {
 // member that the table names.
 func (g *Group) seed() {
 	for r := range g.base.all() {
-		if r.Next > 0 {
-			g.owners[r.Prev] = r.Member
-		}
 		m := g.frames[r.Prev]
 		if m == nil {
 			m = &meta{Status: seeded}
@@ -201,6 +203,7 @@ func (g *Group) seed() {
 		// and the last frame of our inviter's: whichever row comes first.
 		if m.Status == seeded && r.Next > 0 {
 			m.Author, m.Links.Seq = r.Member, r.Next-1
+			m.Links.Leaf, m.Links.Joined = leafOf(r.Member), cidOf(addedBy(r.Member))
 		}
 	}
 }

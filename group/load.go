@@ -51,7 +51,36 @@ func Load(c Config, id Identity, gid string, records iter.Seq2[Op, error]) (*Gro
 	if err := l.restore(); err != nil {
 		return nil, err
 	}
+	if err := l.keepBlocks(records); err != nil {
+		return nil, err
+	}
 	return l.Group, nil
+}
+
+// keepBlocks reads the blocks of frames that can be opened again, now that it
+// is known which these are.
+func (l *loader) keepBlocks(records iter.Seq2[Op, error]) error {
+	want := map[string]cid.Cid{}
+	for c, m := range l.frames {
+		if l.Group.epochs[idOf(m.Links.Parent)] != nil && l.reopens(m) {
+			want[BlockKey(l.ID(), c)] = c
+		}
+	}
+	if len(want) == 0 {
+		return nil
+	}
+	for op, err := range records {
+		if err != nil {
+			return fmt.Errorf("group: load: %w", err)
+		}
+		if c, ok := want[op.Key]; ok {
+			l.keep(c, l.frames[c], slices.Clone(op.Value))
+			if delete(want, op.Key); len(want) == 0 {
+				break
+			}
+		}
+	}
+	return nil
 }
 
 func (l *loader) read(key string, value []byte) error {
@@ -105,6 +134,8 @@ func (l *loader) read(key string, value []byte) error {
 		a, err := parseAnswer(value)
 		l.answered[string(k)] = a
 		return err
+	case "q":
+		return l.readProven(value)
 	case "w":
 		m, err := parsePending(value)
 		l.pending = append(l.pending, m)
@@ -142,6 +173,19 @@ func (l *loader) readRow(value []byte) error {
 		return fmt.Errorf("%w: base row", ErrRecords)
 	}
 	l.rows = append(l.rows, row)
+	return nil
+}
+
+func (l *loader) readProven(value []byte) error {
+	r := cursor{b: value}
+	m, err := parseIncarnation(r.bytes())
+	if err != nil {
+		return fmt.Errorf("%w: equivocator: %w", ErrRecords, err)
+	}
+	l.proven[m] = r.u8() == 1
+	if err := r.done(); err != nil {
+		return fmt.Errorf("%w: equivocator: %w", ErrRecords, err)
+	}
 	return nil
 }
 
@@ -276,7 +320,13 @@ func (l *loader) loadEpoch(name string, trees *mls.TreeLoader) (*epoch, error) {
 	if err := json.Unmarshal(records["born"], &born); err != nil {
 		return nil, fmt.Errorf("%w: epoch %s: %w", ErrRecords, name, err)
 	}
-	_, old := records["old"]
+	table, old := records["old"]
+	var leaves leafTable
+	if old {
+		if leaves, err = parseLeaves(table); err != nil {
+			return nil, err
+		}
+	}
 	delete(records, "born")
 	delete(records, "old")
 	e, err := mls.LoadEpoch(records, trees)
@@ -288,7 +338,9 @@ func (l *loader) loadEpoch(name string, trees *mls.TreeLoader) (*epoch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: epoch %s: %w", ErrRecords, name, err)
 	}
-	return &epoch{id: idOf(c), mls: e, info: info, seen: map[string]struct{}{}, born: time.UnixMilli(born), old: old}, nil
+	out := newEpoch(idOf(c), e, info, leaves)
+	out.born, out.old = time.UnixMilli(born), old
+	return out, nil
 }
 
 // restoreGone restores a group whose secrets were wiped: only its log is left.
@@ -324,6 +376,7 @@ func (l *loader) replay() error {
 	slices.SortStableFunc(order, func(a, b cid.Cid) int { return int(int64(l.frames[a].N) - int64(l.frames[b].N)) })
 	for _, c := range order {
 		m := l.frames[c]
+		l.index(m)
 		if m.Said != "" {
 			l.graph.Settled(m.Said, m.Links.Seq, idOf(m.Links.Parent))
 		}
@@ -333,7 +386,7 @@ func (l *loader) replay() error {
 		if !l.graph.Has(idOf(m.Links.Parent)) {
 			// Opened once, in an epoch that is gone: its sender stood outside what
 			// is retained, which bears on finality still.
-			if idOf(c) != l.graph.Base() {
+			if idOf(c) != l.graph.Base() && !m.mute() {
 				l.graph.Settled(m.Author, m.Links.Seq, "")
 			}
 			continue
@@ -344,8 +397,7 @@ func (l *loader) replay() error {
 			}
 			continue
 		}
-		if _, err := l.graph.AddStand(dag.Stand{ID: idOf(c), Author: m.Author, Seq: m.Links.Seq,
-			At: idOf(m.Links.Parent), Confirms: linkID(m.Links.Confirms)}); err != nil {
+		if err := l.stand(c, m); err != nil {
 			return fmt.Errorf("%w: %w", ErrRecords, err)
 		}
 	}
@@ -379,28 +431,4 @@ func (l *loader) derive() {
 			l.messages[keyOf(m.Author)+string(m.Message[:])] = struct{}{}
 		}
 	}
-	for _, e := range l.oldEpochs() {
-		e.leaves = l.oldLeaves(e)
-	}
-}
-
-// oldLeaves rebuilds the table of an epoch of an incarnation that was given
-// up from its tree and from the frames that were opened in it.
-func (g *Group) oldLeaves(e *epoch) leafTable {
-	var t leafTable
-	for leaf, node := range e.mls.Tree().Leaves() {
-		t = t.set(uint32(leaf), incarnation(uint32(leaf), node.SignatureKey, cidOf(e.id)))
-	}
-	for r := range g.base.all() {
-		if m := t.get(leafOf(r.Member)); m != "" && keyOf(m) == keyOf(r.Member) {
-			t = t.set(leafOf(m), r.Member)
-		}
-	}
-	for _, c := range sorted(g.frames) {
-		m := g.frames[c]
-		if m.Author != "" && t.get(leafOf(m.Author)) != "" && keyOf(t.get(leafOf(m.Author))) == keyOf(m.Author) {
-			t = t.set(leafOf(m.Author), m.Author)
-		}
-	}
-	return t
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/ipfs/go-cid"
+
+	"github.com/dmlsd/dmls/dag"
 )
 
 // park keeps a block until what it waits for is settled. When the memory or
@@ -29,6 +31,17 @@ func (s *step) park(c cid.Cid, block []byte, from string, missing ...cid.Cid) Re
 	return r
 }
 
+// parkIn keeps a block until a self-Remove was sent in the epoch, or until what
+// is missing of its past is here.
+func (s *step) parkIn(a arrival, epoch dag.ID, missing ...cid.Cid) Result {
+	r := s.park(a.cid, a.block, a.from, missing...)
+	if p := s.waiting[a.cid]; p != nil && p.leave == "" {
+		p.leave = epoch
+		s.leaves[epoch] = append(s.leaves[epoch], a.cid)
+	}
+	return r
+}
+
 // unpark forgets that a block waits.
 func (g *Group) unpark(c cid.Cid) {
 	p, ok := g.waiting[c]
@@ -39,6 +52,12 @@ func (g *Group) unpark(c cid.Cid) {
 	g.parkedSize -= len(p.block)
 	if g.peerParked[p.from]--; g.peerParked[p.from] == 0 {
 		delete(g.peerParked, p.from)
+	}
+	if p.leave != "" {
+		g.leaves[p.leave] = slices.DeleteFunc(g.leaves[p.leave], func(w cid.Cid) bool { return w == c })
+		if len(g.leaves[p.leave]) == 0 {
+			delete(g.leaves, p.leave)
+		}
 	}
 	for _, m := range p.missing {
 		g.waiters[m] = slices.DeleteFunc(g.waiters[m], func(w cid.Cid) bool { return w == c })

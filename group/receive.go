@@ -69,7 +69,7 @@ func (s *step) take(block []byte, from string) (Result, error) {
 	if s.Has(c) {
 		return Result{CID: c, Verdict: Duplicate}, nil
 	}
-	if why, ok := s.rejected[c]; ok {
+	if why, ok := s.rejected[c]; ok && (errors.Is(why, errNoFrame) || len(s.waiters[c]) == 0) {
 		return Result{CID: c, Verdict: Rejected, Reason: why}, nil
 	}
 	if p, ok := s.waiting[c]; ok {
@@ -85,15 +85,15 @@ func (s *step) take(block []byte, from string) (Result, error) {
 func (s *step) parse(block []byte, from string) (arrival, error) {
 	plain, c, err := s.gossip.Open(block)
 	if err != nil {
-		return arrival{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+		return arrival{}, fmt.Errorf("%w: %w: %w", ErrMalformed, errNoFrame, err)
 	}
 	f, err := frame.Parse(plain)
 	if err != nil {
-		return arrival{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+		return arrival{}, fmt.Errorf("%w: %w: %w", ErrMalformed, errNoFrame, err)
 	}
 	a := arrival{cid: c, block: block, from: from, frame: f, header: f.Header()}
 	if !bytes.Equal(a.header.GroupID, s.gid) {
-		return arrival{}, ErrWrongGroup
+		return arrival{}, fmt.Errorf("%w: %w", ErrWrongGroup, errNoFrame)
 	}
 	return a, nil
 }
@@ -103,10 +103,9 @@ func (s *step) parse(block []byte, from string) (arrival, error) {
 func (s *step) try(a arrival) (Result, error) {
 	l := a.header.Links
 	for _, c := range []cid.Cid{l.Parent, l.Prev} {
-		if why, ok := s.rejected[c]; ok {
-			// Nobody holds a refused frame, so nobody may build on one: some have
-			// seen it and others never will.
-			return s.reject(a.cid, fmt.Errorf("%w: it follows a refused frame: %w", ErrLinks, why)), nil
+		if why, ok := s.rejected[c]; ok && errors.Is(why, errNoFrame) {
+			// To everybody in the group the block is none, so nobody ever settles it.
+			return s.reject(a.cid, fmt.Errorf("%w: it follows what is no frame: %w", ErrLinks, why)), nil
 		}
 	}
 	e := s.epochs[idOf(l.Parent)]
@@ -117,7 +116,7 @@ func (s *step) try(a arrival) (Result, error) {
 		return s.park(a.cid, a.block, a.from, l.Parent), nil
 	}
 	if a.header.Epoch != e.mls.Number() || !bytes.Equal(a.frame.DMLSEpoch, e.mls.ID()) {
-		return s.reject(a.cid, ErrWrongEpoch), nil
+		return s.refuse(a, ErrWrongEpoch), nil
 	}
 	if !s.isSettled(l.Prev) {
 		return s.park(a.cid, a.block, a.from, l.Prev), nil
@@ -154,16 +153,23 @@ func (s *step) settleUnread(a arrival, st status, v Verdict, why error) Result {
 // It may be a lie by a member; believing it only delays what is final here.
 func (g *Group) presume(l frame.Links) dag.Member {
 	p, ok := g.frames[l.Prev]
-	if !ok || p.Links.Seq+1 != l.Seq {
+	if !ok || p.Links.Seq+1 != l.Seq || !sameChain(p.Links, l) {
 		return ""
-	}
-	if m, named := g.owners[l.Prev]; named { // also after its block came, which proves nothing
-		return m
 	}
 	if p.Author != "" {
 		return p.Author
 	}
-	return p.Said
+	if p.Said != "" {
+		return p.Said
+	}
+	for _, id := range []dag.ID{g.head, g.graph.Base()} {
+		if e := g.epochs[id]; e != nil {
+			if m := e.leaves.get(l.Leaf); m != "" && addedBy(m) == idOf(l.Joined) {
+				return m
+			}
+		}
+	}
+	return ""
 }
 
 // openFrame opens the frame staged, so that a refusal leaves nothing behind,
@@ -171,18 +177,23 @@ func (g *Group) presume(l frame.Links) dag.Member {
 func (s *step) openFrame(a arrival, e *epoch) (Result, error) {
 	msg, err := mls.ParsePrivateMessage(a.frame.Message)
 	if err != nil {
-		return s.reject(a.cid, fmt.Errorf("%w: %w", ErrMalformed, err)), nil
+		return s.refuse(a, fmt.Errorf("%w: %w", ErrMalformed, err)), nil
 	}
+	var author dag.Member // proven, once it is set
 	o, err := e.mls.Open(msg, mls.OpenOptions{
-		Env:   mlsEnv(s.env),
-		Check: func(o *mls.Opened) error { return s.check(a.header, e, o) },
+		Env:    mlsEnv(s.env),
+		Sender: func(leaf mls.LeafIndex, n uint32) error { return s.checkSender(a.header, e, uint32(leaf), n) },
+		Check: func(o *mls.Opened) error {
+			author = e.leaves.get(uint32(o.Sender))
+			return s.check(e, o)
+		},
 	})
 	if err != nil {
-		return s.refused(a, e, err), nil
+		return s.refused(a, e, author, err)
 	}
 	if o.Commit != nil {
 		if err := sameIdentity(e, o); err != nil {
-			return s.reject(a.cid, err), nil
+			return s.refuse(a, err), nil
 		}
 	}
 	switch {
@@ -199,26 +210,22 @@ func (s *step) openFrame(a arrival, e *epoch) (Result, error) {
 }
 
 // refused maps an error of Epoch.Open to a verdict. The epoch is unchanged.
-func (s *step) refused(a arrival, e *epoch, err error) Result {
-	var first *missingError
+func (s *step) refused(a arrival, e *epoch, author dag.Member, err error) (Result, error) {
 	switch {
-	case errors.As(err, &first):
-		return s.park(a.cid, a.block, a.from, first.c)
 	case errors.Is(err, mls.ErrUnknownProposal):
-		if missing := s.missingBefore(a.header.Links); len(missing) > 0 {
-			return s.park(a.cid, a.block, a.from, missing...)
-		}
-		return s.reject(a.cid, err)
+		// Whether the self-Remove that it refers to exists cannot be known: it
+		// waits for one, for as long as its epoch is here.
+		return s.parkIn(a, e.id, s.missingBefore(a.header.Links)...), nil
+	case errors.Is(err, errSecondExit):
+		return s.settleUnread(a, unread, Stale, err), nil
 	case errors.Is(err, mls.ErrUnopenable):
-		s.emit(Event{Kind: KindUnopenable, CID: a.cid.String(), Epoch: a.header.Epoch, Head: text(e.id),
-			Why: "its signature is good, but its path does not open on this device"})
-		return s.settleUnread(a, unopenable, Unopenable, err)
+		return s.takeUnopenable(a, e, author, err)
 	case errors.Is(err, mls.ErrSpent):
-		return s.settleUnread(a, spent, Spent, ErrSpentKey)
+		return s.settleUnread(a, spent, Spent, ErrSpentKey), nil
 	case errors.Is(err, ErrRepeated), errors.Is(err, ErrLinks), errors.Is(err, ErrForbidden), errors.Is(err, ErrMalformed):
-		return s.reject(a.cid, err)
+		return s.refuse(a, err), nil
 	}
-	return s.reject(a.cid, fmt.Errorf("%w: %w", ErrForged, err))
+	return s.refuse(a, fmt.Errorf("%w: %w", ErrForged, err)), nil
 }
 
 // missingBefore returns what is missing in the whole past that the links name:
@@ -245,80 +252,69 @@ func (s *step) missingBefore(l frame.Links) []cid.Cid {
 	return sorted(missing)
 }
 
-// check runs when the frame's signature was verified, before its path is
-// opened and before any PPRF work: outsiders and repeats cost no more.
-func (s *step) check(h frame.Header, e *epoch, o *mls.Opened) error {
-	author := e.leaves.get(uint32(o.Sender))
-	if author == "" {
-		return fmt.Errorf("%w: sender at leaf %d", ErrLinks, o.Sender)
+// checkSender runs when the frame's sender data was decrypted, before any key
+// of a ratchet is derived. It compares what the links say with what settled
+// frames' links say, never with what could be opened here, so that all members
+// of the epoch come to one answer.
+func (s *step) checkSender(h frame.Header, e *epoch, leaf, generation uint32) error {
+	l, author := h.Links, e.leaves.get(leaf)
+	if author == "" || leaf != l.Leaf || idOf(l.Joined) != addedBy(author) {
+		return fmt.Errorf("%w: sender at leaf %d, which links name %d", ErrLinks, leaf, l.Leaf)
 	}
-	if h.Links.Generation != o.Generation {
-		return fmt.Errorf("%w: generation %d, signed as %d", ErrLinks, o.Generation, h.Links.Generation)
-	}
-	if err := s.checkChain(author, h.Links); err != nil {
+	if err := s.checkChain(l); err != nil {
 		return err
 	}
+	if n := s.nth(e, h.ContentType, l); generation != n || l.Generation != n {
+		return fmt.Errorf("%w: generation %d, signed as %d, the next is %d", ErrLinks, generation, l.Generation, n)
+	}
+	return nil
+}
+
+// check runs when the frame's signature was verified, before its path is
+// opened and before any PPRF work: outsiders and repeats cost no more.
+func (s *step) check(e *epoch, o *mls.Opened) error {
 	switch {
 	case o.Commit != nil:
-		if _, ok := e.seen[string(o.ContentHash)]; ok {
+		if _, ok := e.seen[string(o.ContentHash)]; ok && o.Commit.SelfRemoved {
+			// This device cannot verify tags of commits that remove it: the other
+			// block may have been the wrong one.
+			return errSecondExit
+		} else if ok {
 			return ErrRepeated
 		}
 		return authorize(e, o.Commit.Proposals)
 	case o.Proposal != nil:
 		return authorizeLeave(o)
 	}
-	_, err := parseAppData(o.Data)
+	d, err := parseAppData(o.Data)
+	if err == nil && d.Kind == appProof {
+		err = s.checkProof(d)
+	}
 	return err
 }
 
-// checkChain verifies seq and prev against the sender's chain.
-func (s *step) checkChain(author dag.Member, l frame.Links) error {
+// checkChain verifies seq and prev against the sender's chain, as links have it.
+func (s *step) checkChain(l frame.Links) error {
 	if l.Seq == 0 {
-		if idOf(l.Prev) != addedBy(author) {
+		if l.Prev != l.Joined {
 			return fmt.Errorf("%w: a first frame must follow the commit that added its sender", ErrLinks)
 		}
 		return nil
 	}
 	p, ok := s.frames[l.Prev]
-	if !ok {
+	switch {
+	case !ok:
 		return fmt.Errorf("%w: no frame before seq %d", ErrLinks, l.Seq)
-	}
-	if p.Links.Seq+1 != l.Seq {
+	case !sameChain(p.Links, l):
+		return fmt.Errorf("%w: the predecessor is another sender's", ErrLinks)
+	case p.Links.Seq+1 != l.Seq:
 		return fmt.Errorf("%w: seq %d after %d", ErrLinks, l.Seq, p.Links.Seq)
 	}
-	return s.checkOwner(author, l.Prev)
+	return nil
 }
 
-// checkOwner verifies that a frame is of the author's chain. What settled
-// unread has no proven author, but its links lead back to a frame that has, or
-// to the commit that added its sender. Elders who opened it know whose it is:
-// a joiner must come to the same answer.
-func (s *step) checkOwner(author dag.Member, c cid.Cid) error {
-	for {
-		p := s.frames[c]
-		owner, named := s.owners[c]
-		switch {
-		case named && owner == author:
-			return nil
-		case p == nil:
-			return &missingError{c}
-		case p.Author == author:
-			return nil
-		case p.Author != "" || p.Status == seeded:
-			return fmt.Errorf("%w: the predecessor is another sender's", ErrLinks)
-		case p.Links.Seq == 0 && idOf(p.Links.Prev) == addedBy(author):
-			return nil
-		case p.Links.Seq == 0:
-			return fmt.Errorf("%w: the predecessor is another sender's", ErrLinks)
-		}
-		c = p.Links.Prev
-	}
-}
-
-// missingError asks for a frame that must come before the verdict.
-type missingError struct{ c cid.Cid }
-
-func (e *missingError) Error() string { return "group: frame " + e.c.String() + " must come first" }
+// sameChain reports whether two frames name one incarnation as their sender.
+func sameChain(a, b frame.Links) bool { return a.Leaf == b.Leaf && a.Joined == b.Joined }
 
 // standAt tells fork choice where the sender stands now.
 func (s *step) standAt(c cid.Cid, author dag.Member, h frame.Header) error {
@@ -329,16 +325,8 @@ func (s *step) standAt(c cid.Cid, author dag.Member, h frame.Header) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInternal, err)
 	}
-	s.noteEquivocation(c, change)
+	s.notePair(change)
 	return nil
-}
-
-func (s *step) noteEquivocation(c cid.Cid, change dag.Change) {
-	if change.Equivocator != nil {
-		key := keyOf(*change.Equivocator)
-		s.emit(Event{Kind: KindEquivocation, CID: c.String(), From: hexKey(key), Name: s.names[key],
-			Why: "two different frames with one sequence number; its votes stop counting"})
-	}
 }
 
 func linkID(c cid.Cid) dag.ID {
@@ -354,13 +342,13 @@ func (s *step) takeProposal(a arrival, e *epoch, o *mls.Opened) (Result, error) 
 	if err := s.apply(e, o.Delta); err != nil {
 		return Result{}, err
 	}
-	s.settleOpened(a, author, nil, [16]byte{})
+	s.settleOpened(a, author, nil)
 	if !e.old {
 		if err := s.standAt(a.cid, author, a.header); err != nil {
 			return Result{}, err
 		}
 	}
-	return Result{CID: a.cid, Verdict: Applied}, nil
+	return Result{CID: a.cid, Verdict: Applied}, s.mine(a.cid, author)
 }
 
 func (s *step) takeApplication(a arrival, e *epoch, o *mls.Opened) (Result, error) {
@@ -372,22 +360,36 @@ func (s *step) takeApplication(a arrival, e *epoch, o *mls.Opened) (Result, erro
 	if err := s.apply(e, o.Delta); err != nil {
 		return Result{}, err
 	}
-	s.settleOpened(a, author, nil, data.messageID())
-	if !e.old {
-		if err := s.standAt(a.cid, author, a.header); err != nil {
-			return Result{}, err
-		}
+	if err := s.takeData(a, e, author, data); err != nil {
+		return Result{}, err
 	}
 	if data.Kind == appText {
 		s.arrived(a, author, data)
 	}
-	return Result{CID: a.cid, Verdict: Applied}, nil
+	return Result{CID: a.cid, Verdict: Applied}, s.mine(a.cid, author)
 }
 
-func (s *step) settleOpened(a arrival, author dag.Member, content []byte, id [16]byte) {
+// takeData settles application data, our own too, and tells fork choice where
+// its sender stands, or what it says of others.
+func (s *step) takeData(a arrival, e *epoch, author dag.Member, d appData) error {
+	h := a.header
+	s.settle(a.cid, &meta{Status: opened, Type: h.ContentType, Epoch: h.Epoch, Links: h.Links, Author: author,
+		Message: d.messageID(), Kind: d.Kind, About: d.about()}, a.block)
+	switch {
+	case e.old:
+		return nil
+	case d.Kind == appProof:
+		return s.takeProof(a, e, author, d)
+	case d.Kind == appComplaint:
+		return s.takeComplaint(a, e, author, d)
+	}
+	return s.standAt(a.cid, author, a.header)
+}
+
+func (s *step) settleOpened(a arrival, author dag.Member, content []byte) {
 	h := a.header
 	s.settle(a.cid, &meta{Status: opened, Type: h.ContentType, Epoch: h.Epoch, Links: h.Links,
-		Author: author, Content: content, Message: id}, a.block)
+		Author: author, Content: content}, a.block)
 }
 
 // sent takes one block out of the outbox.

@@ -21,6 +21,8 @@ func (g *Group) mayAct() error {
 		return ErrLeaving
 	case stranded:
 		return ErrStranded
+	case copied:
+		return ErrCopied
 	}
 	return ErrNotMember
 }
@@ -67,6 +69,12 @@ func (s *step) sendApplication(d appData) (arrival, error) {
 	if err != nil {
 		return arrival{}, err
 	}
+	return s.sendIn(e, d)
+}
+
+// sendIn does it in another epoch: what is said of its children must be read
+// by all who have a vote there.
+func (s *step) sendIn(e *epoch, d appData) (arrival, error) {
 	l := s.links(e, mls.ContentTypeApplication)
 	msg, delta, err := e.mls.Protect(d.marshal(), l.Marshal(), s.id.Signer, mlsEnv(s.env))
 	if err != nil {
@@ -83,9 +91,11 @@ func (s *step) sendApplication(d appData) (arrival, error) {
 	if err != nil {
 		return arrival{}, err
 	}
-	s.settleOpened(a, s.self, nil, d.messageID())
+	if err := s.takeData(a, e, s.self, d); err != nil {
+		return arrival{}, err
+	}
 	s.advance(a)
-	return a, s.standAt(a.cid, s.self, a.header)
+	return a, nil
 }
 
 // leave publishes a self-Remove on the head; alone, there is nobody to tell.
@@ -125,14 +135,14 @@ func (s *step) proposeLeave(e *epoch) error {
 		return err
 	}
 	s.leaveIn, s.dirty = e.id, true
-	s.settleOpened(a, s.self, nil, [16]byte{})
+	s.settleOpened(a, s.self, nil)
 	s.advance(a)
 	return s.standAt(a.cid, s.self, a.header)
 }
 
 // links states where the next frame of this device stands.
 func (s *step) links(e *epoch, t mls.ContentType) frame.Links {
-	l := frame.Links{Seq: s.next, Prev: s.prev, Parent: cidOf(e.id), Generation: e.mls.NextGeneration(t)}
+	l := frame.Links{Leaf: leafOf(s.self), Joined: cidOf(addedBy(s.self)), Seq: s.next, Prev: s.prev, Parent: cidOf(e.id), Generation: e.mls.NextGeneration(t)}
 	if x := s.graph.Confirmable(); x != "" && s.graph.IsAncestor(x, e.id) {
 		l.Confirms = cidOf(x)
 	}
@@ -222,7 +232,7 @@ func (s *step) commitOnHead(r mls.CommitRequest, supersedes []dag.ID) (*ownCommi
 	if err := s.adopt(a.cid, c, e, staged.ContentHash, staged.Child); err != nil {
 		return nil, err
 	}
-	s.settleOpened(a, s.self, staged.ContentHash, [16]byte{})
+	s.settleOpened(a, s.self, staged.ContentHash)
 	s.advance(a)
 	s.out.Sent = Sent{CID: a.cid}
 	return &ownCommit{commit: c, staged: staged}, nil

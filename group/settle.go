@@ -20,6 +20,7 @@ const (
 	unopenable        // signed well, but the path did not open
 	spent             // an application frame on a key that is gone
 	seeded            // before the base: named by the table, not held
+	refused           // wrong, but another frame follows it: held, so that all who open that one know its chain
 )
 
 // meta is what stays of a settled frame: its place in the frame graph.
@@ -33,10 +34,29 @@ type meta struct {
 	Said    dag.Member // of unread frames: whose chain its links continue, unproven
 	Content []byte     // labelled hash of an opened commit's content
 	Message [16]byte   // of an opened text
+	Kind    appKind    // of an opened application frame
+	About   []byte     // of a proof the member, of a complaint the commit
 
 	// In memory only.
 	whole bool   // all that it follows was delivered, or given up
+	nth   uint32 // of its kind, by its sender, in its epoch
 	depth uint32 // longest way to a frame without a past, as far as held
+}
+
+// mute reports whether a frame stands nowhere.
+func (m *meta) mute() bool { return m.Kind == appProof || m.Kind == appComplaint }
+
+// stand tells the graph of an opened frame that is no commit, from its record.
+func (g *Group) stand(c cid.Cid, m *meta) error {
+	st := dag.Stand{ID: idOf(c), Author: m.Author, Seq: m.Links.Seq, At: idOf(m.Links.Parent), Confirms: linkID(m.Links.Confirms), Mute: m.mute()}
+	switch m.Kind {
+	case appComplaint:
+		st.CannotOpen = dag.ID(m.About)
+	case appProof:
+		g.graph.Equivocated(dag.Member(m.About), st.At)
+	}
+	_, err := g.graph.AddStand(st)
+	return err
 }
 
 const (
@@ -56,6 +76,8 @@ func (m *meta) marshal() []byte {
 	w.bytes([]byte(m.Said))
 	w.bytes(m.Content)
 	w.b = append(w.b, m.Message[:]...)
+	w.u8(uint8(m.Kind))
+	w.bytes(m.About)
 	return w.b
 }
 
@@ -65,6 +87,7 @@ func parseMeta(b []byte) (*meta, error) {
 	aad := r.bytes()
 	m.Author, m.Said, m.Content = dag.Member(r.bytes()), dag.Member(r.bytes()), r.bytes()
 	copy(m.Message[:], r.take(16))
+	m.Kind, m.About = appKind(r.u8()), r.bytes()
 	err := r.done()
 	if err == nil {
 		m.Links, err = frame.ParseLinks(aad)
@@ -94,15 +117,51 @@ func (s *step) settle(c cid.Cid, m *meta, block []byte) {
 	s.put(s.key("f/"+c.String()), m.marshal(), Public)
 	s.frames[c] = m
 	delete(s.holes, c)
+	delete(s.rejected, c)
+	s.index(m)
 	s.link(c, m)
 	if m.Status == opened && m.Author != s.self { // links of unread frames prove nothing
 		for _, p := range m.past() {
 			s.wasSeen(p)
 		}
 	}
+	s.keep(c, m, block)
 	s.dirty = true
 	s.ready = append(s.ready, s.waiters[c]...)
 	delete(s.waiters, c)
+	if m.Type == typeProposal {
+		s.ready = append(s.ready, s.leaves[idOf(m.Links.Parent)]...)
+	}
+}
+
+// nth counts the frames of the same kind that the sender sent in the epoch
+// before, on the chain that the links continue. Only one of them can have that
+// place and ratchet key, whatever was opened here.
+func (g *Group) nth(e *epoch, contentType uint8, l frame.Links) uint32 {
+	first, some := e.sent[ratchetOf(contentType, l)]
+	for p := g.frames[l.Prev]; some && p != nil && p.Status != seeded && sameChain(p.Links, l) && p.Links.Seq >= first; p = g.frames[p.Links.Prev] {
+		if p.Links.Parent == l.Parent && ratchetOf(p.Type, l) == ratchetOf(contentType, l) {
+			return p.nth + 1
+		}
+	}
+	return 0
+}
+
+func ratchetOf(contentType uint8, l frame.Links) ratchet {
+	return ratchet{leaf: l.Leaf, joined: l.Joined, handshake: contentType != typeApplication}
+}
+
+// index counts a frame in the epoch that it was sent in.
+func (g *Group) index(m *meta) {
+	e := g.epochs[idOf(m.Links.Parent)]
+	if e == nil || m.Status == seeded {
+		return
+	}
+	m.nth = g.nth(e, m.Type, m.Links)
+	k := ratchetOf(m.Type, m.Links)
+	if first, ok := e.sent[k]; !ok || m.Links.Seq < first {
+		e.sent[k] = m.Links.Seq
+	}
 }
 
 // link keeps the tips, frames to which no other links, and the holes: what an
@@ -139,6 +198,19 @@ func (g *Group) linkOpened(c cid.Cid, m *meta) {
 			g.holes[p] = max(g.holes[p], m.Epoch)
 		}
 	}
+}
+
+// refuse answers a frame that parses and is wrong for everybody who can read
+// its epoch. Whoever cannot settles it unread, so that it is refused must not
+// bear on what follows it. It is dropped, unless something does follow it: then
+// it is held like any frame, for those who lack it.
+func (s *step) refuse(a arrival, why error) Result {
+	if len(s.waiters[a.cid]) == 0 {
+		return s.reject(a.cid, why)
+	}
+	h := a.header
+	s.settle(a.cid, &meta{Status: refused, Type: h.ContentType, Epoch: h.Epoch, Links: h.Links}, a.block)
+	return Result{CID: a.cid, Verdict: Rejected, Reason: why}
 }
 
 // reject remembers a block that is wrong for every honest node.

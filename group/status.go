@@ -17,6 +17,8 @@ type Member struct {
 	Self   bool   `json:"self,omitempty"`
 	Admin  bool   `json:"admin,omitempty"`
 	Stands string `json:"stands,omitempty"` // epoch of its latest frame seen here
+	// Equivocator: it signed two frames with one sequence number and has no vote.
+	Equivocator bool `json:"equivocator,omitempty"`
 }
 
 // Status is a snapshot of the group on this device. It holds no secret.
@@ -24,7 +26,7 @@ type Status struct {
 	Group          string   `json:"group"`
 	Name           string   `json:"name"`
 	Policy         string   `json:"policy"` // admins or open
-	State          string   `json:"state"`  // member, leaving, left, removed or stranded
+	State          string   `json:"state"`  // member, leaving, left, removed, stranded or copied
 	Head           string   `json:"head"`   // CID of the commit that created the head epoch
 	Epoch          uint64   `json:"epoch"`
 	Final          string   `json:"final"` // deepest epoch that all members confirmed
@@ -81,7 +83,7 @@ func (g *Group) Status() Status {
 		for m := range e.leaves.all() {
 			at, _, _, _ := g.graph.Standing(m)
 			st.Members = append(st.Members, Member{Leaf: leafOf(m), ID: hexKey(keyOf(m)), Name: g.names[keyOf(m)],
-				Self: m == g.self, Admin: e.info.isAdmin(keyOf(m)), Stands: text(at)})
+				Self: m == g.self, Admin: e.info.isAdmin(keyOf(m)), Stands: text(at), Equivocator: g.graph.IsEquivocator(m)})
 		}
 	}
 	return st
@@ -172,7 +174,7 @@ func (g *Group) headChain() map[dag.ID]bool {
 // LogEntry is one opened frame in the canonical order.
 type LogEntry struct {
 	CID     string   `json:"cid"`
-	Kind    string   `json:"kind"` // message, ack, leave or commit
+	Kind    string   `json:"kind"` // message, ack, leave, commit, proof or complaint
 	From    string   `json:"from"` // identity, hex
 	Name    string   `json:"name"`
 	Epoch   uint64   `json:"epoch"`  // that it was sent in
@@ -205,8 +207,13 @@ func (g *Group) Log() []LogEntry {
 				e.Actions = g.actions(c)
 			}
 		default:
-			if _, text := g.messages[key+string(m.Message[:])]; !text {
+			switch m.Kind {
+			case appAck:
 				e.Kind = "ack"
+			case appProof:
+				e.Kind = "proof"
+			case appComplaint:
+				e.Kind = "complaint"
 			}
 		}
 		out = append(out, e)

@@ -258,7 +258,7 @@ func (s *step) hearWelcome(ref, b []byte) error {
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.epochs)) {
 		s.epochs[id].old = true
-		s.put(s.epochKey(id)+"old", []byte{1}, Public)
+		s.put(s.epochKey(id)+"old", s.epochs[id].leaves.marshal(), Public)
 	}
 	for r := range s.base.all() {
 		s.del(s.rowKey(leafOf(r.Member)), Public)
@@ -303,17 +303,18 @@ func (s *step) plausible(w *welcomed) bool {
 // added us by rival commits, we entered one, and what was said in the other is
 // for us, too.
 func (s *step) keepRival(w *welcomed) {
-	e := &epoch{id: idOf(w.base.CID), mls: w.epoch, seen: map[string]struct{}{}, old: true}
+	e := newEpoch(idOf(w.base.CID), w.epoch, w.info, leafTable{})
+	e.old = true
 	for _, r := range w.rows {
 		e.leaves = e.leaves.set(leafOf(r.Member), r.Member)
 		if r.Next > 0 && !s.isSettled(r.Prev) {
-			s.frames[r.Prev] = &meta{Status: seeded, Author: r.Member, Links: frame.Links{Seq: r.Next - 1}}
-			s.owners[r.Prev] = r.Member
+			s.frames[r.Prev] = &meta{Status: seeded, Author: r.Member,
+				Links: frame.Links{Leaf: leafOf(r.Member), Joined: cidOf(addedBy(r.Member)), Seq: r.Next - 1}}
 		}
 	}
 	s.epochs[e.id] = e
 	s.writeEpoch(e)
-	s.put(s.epochKey(e.id)+"old", []byte{1}, Public)
+	s.put(s.epochKey(e.id)+"old", e.leaves.marshal(), Public)
 	s.forgetUnread()
 }
 
@@ -326,8 +327,7 @@ func (s *step) restand() error {
 		if m.Status != opened || m.Type == typeCommit || idOf(m.Links.Parent) != s.root {
 			continue
 		}
-		stand := dag.Stand{ID: idOf(c), Author: m.Author, Seq: m.Links.Seq, At: s.root, Confirms: linkID(m.Links.Confirms)}
-		if _, err := s.graph.AddStand(stand); err != nil {
+		if err := s.stand(c, m); err != nil {
 			return fmt.Errorf("%w: %w", ErrInternal, err)
 		}
 	}

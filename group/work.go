@@ -26,10 +26,11 @@ type due struct {
 	offers  int                  // repetitions so far
 	refused map[string]bool      // offers that could not be committed, by reference
 
-	diverge   time.Time // when members who are away count as gone another way
-	exit      time.Time // when a removal of this device was first seen that does not hold
-	stall     time.Time // when a head that all stand on should have become final
-	stallBase dag.ID    // the base for which that was tried
+	proofs    map[dag.Member]*proof // of equivocations, until somebody publishes one
+	diverge   time.Time             // when members who are away count as gone another way
+	exit      time.Time             // when a removal of this device was first seen that does not hold
+	stall     time.Time             // when a head that all stand on should have become final
+	stallBase dag.ID                // the base for which that was tried
 	plan      *plan.Plan
 	planFor   dag.ID
 	planSeen  uint64 // frames settled when the plan was made
@@ -37,7 +38,7 @@ type due struct {
 
 func newDue() due {
 	return due{notice: map[string]time.Time{}, told: map[string]int{}, since: map[string]time.Time{}, ask: map[string]time.Time{},
-		refused: map[string]bool{}}
+		refused: map[string]bool{}, proofs: map[dag.Member]*proof{}}
 }
 
 // headMoved restarts the back-off: rivals may have done the work.
@@ -63,12 +64,15 @@ func (s *step) tick() error {
 		return s.wipe("this device is no member since " + s.goneAt.UTC().Format(time.RFC3339))
 	}
 	switch s.state {
-	case removed:
+	case removed, copied:
 		return nil
 	case leaving, left:
 		return s.repeatLeave()
 	case stranded:
 		return s.repeatOffer()
+	}
+	if err := s.publishProofs(); err != nil {
+		return err
 	}
 	// A commit moves the head; what else is due is looked at on the next tick.
 	if done, err := s.sharedWork(); done || err != nil {
@@ -334,6 +338,9 @@ func (s *step) wake() time.Time {
 		}
 		for _, t := range s.due.ask {
 			at(t)
+		}
+		for _, p := range s.due.proofs {
+			at(p.at)
 		}
 	case stranded:
 		at(s.due.offer)

@@ -41,6 +41,7 @@ type world struct {
 	devices map[string]*device
 	island  map[string]int
 	queue   []func()
+	clones  int
 }
 
 func newWorld(t testing.TB, names ...string) *world {

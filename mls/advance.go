@@ -27,7 +27,7 @@ func (e *Epoch) makePath(t *transition, extensions []Extension, s Signer, env En
 		f.wipe()
 		return nil, err
 	}
-	t.tree = f.tree
+	t.tree, f.spoil = f.tree, t.spoil
 	if err := f.encrypt(e.provisional(t), t.added, env); err != nil {
 		f.wipe()
 		return nil, err

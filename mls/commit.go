@@ -17,6 +17,10 @@ type CommitRequest struct {
 	Public            bool                // RFC 9420: frame it as PublicMessage
 	Credentials       CredentialValidator // nil: none are judged
 
+	// Spoil makes the commit of an adversary, for tests and simulators: what is
+	// sealed to the tree nodes that it names is rubbish (2i is leaf i).
+	Spoil func(node uint32) bool
+
 	founding bool // first commit of a successor group
 }
 
@@ -214,7 +218,7 @@ func (e *Epoch) Commit(r CommitRequest, s Signer, env Env) (*StagedCommit, error
 	if err != nil {
 		return nil, err
 	}
-	t := &transition{list: list, committer: e.self, founding: r.founding}
+	t := &transition{list: list, committer: e.self, founding: r.founding, spoil: r.Spoil}
 	withPath := e.schedule == DMLS || r.ForcePath || len(list) == 0
 	for _, p := range list {
 		withPath = withPath || pathRequired(p.Proposal)

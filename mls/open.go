@@ -8,6 +8,11 @@ import (
 // OpenOptions are the caller's part in receiving.
 type OpenOptions struct {
 	Env Env
+	// Sender sees who a PrivateMessage claims to be from and its generation,
+	// before any key is derived: what it refuses costs nothing more, and a
+	// caller who knows the one generation that it can have need not fear jumps.
+	// The claim is proven only when Check runs. nil: none.
+	Sender func(LeafIndex, uint32) error
 	// Check judges what was opened (rights, quotas, repeats). It runs once the
 	// frame is decrypted, its signature verified and its proposal list checked,
 	// but before path decryption and before any PPRF work. Of Commit it sees
@@ -39,6 +44,9 @@ type Opened struct {
 	Commit   *OpenedCommit //
 
 	Delta Delta
+
+	content *AuthenticatedContent
+	context []byte // the epoch's GroupContext
 }
 
 // CommittedProposal is a proposal with the member who made it.
@@ -75,6 +83,11 @@ func (e *Epoch) Open(m *PrivateMessage, o OpenOptions) (*Opened, error) {
 	leaf := e.tree.Leaf(d.leaf)
 	if leaf == nil {
 		return nil, fmt.Errorf("%w: sender at leaf %d", ErrMember, d.leaf)
+	}
+	if o.Sender != nil {
+		if err := o.Sender(d.leaf, d.generation); err != nil {
+			return nil, fmt.Errorf("mls: refused by the caller: %w", err)
+		}
 	}
 	key, tree, err := e.secret.stage(m.ContentType.ratchet(d.leaf), d.generation)
 	if err != nil {
@@ -185,6 +198,7 @@ func (e *Epoch) take(a *AuthenticatedContent, generation uint32, c change, o Ope
 		Origin: a.Content.Sender, ContentType: a.Content.ContentType, Generation: generation,
 		AuthenticatedData: a.Content.AuthenticatedData, ContentHash: a.contentHash(e.suite, e.encoded, labelContent),
 	}
+	out.content, out.context = a, e.encoded
 	if out.Origin.Type == SenderTypeMember {
 		out.Sender = LeafIndex(out.Origin.Index)
 	}

@@ -86,6 +86,7 @@ type freshPath struct {
 	pathSecrets  [][]byte          // one for each step, bottom up
 	commitSecret []byte            // the path secret after the last
 	privs        map[uint32][]byte // of the leaf and of each step
+	spoil        func(node uint32) bool
 }
 
 // createPath makes a path for sender, who is a member of t. The randomness is
@@ -164,14 +165,16 @@ func (f *freshPath) encrypt(context []byte, added []LeafIndex, env Env) error {
 	type job struct {
 		pub, secret, seed []byte
 		out               *HPKECiphertext
+		spoil             bool
 	}
 	var jobs []job
 	s := f.tree.s
 	for k, step := range f.steps {
 		var pubs [][]byte
+		var nodes []nodeIndex
 		step.sibling.resolve(step.copath, func(x nodeIndex, n *treeNode) {
 			if !x.isLeaf() || !slices.Contains(added, x.firstLeaf()) {
-				pubs = append(pubs, n.key())
+				pubs, nodes = append(pubs, n.key()), append(nodes, x)
 			}
 		})
 		cts := make([]HPKECiphertext, len(pubs))
@@ -183,7 +186,7 @@ func (f *freshPath) encrypt(context []byte, added []LeafIndex, env Env) error {
 			if err != nil {
 				return err
 			}
-			jobs = append(jobs, job{pub, f.pathSecrets[k], seed, &cts[i]})
+			jobs = append(jobs, job{pub, f.pathSecrets[k], seed, &cts[i], f.spoil != nil && f.spoil(uint32(nodes[i]))})
 		}
 	}
 	c := s.encryptContext(labelUpdatePathNode, context)
@@ -191,7 +194,9 @@ func (f *freshPath) encrypt(context []byte, added []LeafIndex, env Env) error {
 	env.each(len(jobs), func(i int) {
 		j := jobs[i]
 		*j.out, errs[i] = s.hpkeSeal(j.pub, c, j.secret, j.seed)
-		clear(j.seed)
+		if clear(j.seed); j.spoil && errs[i] == nil {
+			j.out.Ciphertext[0] ^= 1
+		}
 	})
 	for _, err := range errs {
 		if err != nil {
