@@ -64,12 +64,8 @@ func (g *Group) Status() Status {
 		}
 	}
 	for _, e := range g.epochs {
-		for _, r := range e.mls.Records() {
-			if r.Secret {
-				st.Retained++
-				st.RetainedBytes += len(r.Value)
-			}
-		}
+		n, size := e.mls.Held()
+		st.Retained, st.RetainedBytes = st.Retained+n, st.RetainedBytes+size
 		if ms := e.born.UnixMilli(); st.OldestRetained == 0 || ms < st.OldestRetained {
 			st.OldestRetained = ms
 		}

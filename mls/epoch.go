@@ -34,6 +34,7 @@ type Epoch struct {
 	pending   map[string][]byte // private keys of our own Update proposals by reference
 
 	version uint64 // counts applied deltas
+	held    held
 	wiped   bool
 }
 

@@ -190,6 +190,32 @@ func (e *Epoch) Records() []Record {
 	return out
 }
 
+// Held returns how many secret records the epoch has and the bytes in them, as
+// Records would, which is asked only once for each state.
+func (e *Epoch) Held() (records, size int) {
+	if e.wiped {
+		return 0, 0
+	}
+	state := e.version + 1
+	if h := &e.held; h.state != state || h.exporter != (e.secrets.exporter != nil) {
+		*h = held{state: state, exporter: e.secrets.exporter != nil}
+		for _, r := range e.Records() {
+			if r.Secret {
+				h.records, h.size = h.records+1, h.size+len(r.Value)
+				clear(r.Value)
+			}
+		}
+	}
+	return e.held.records, e.held.size
+}
+
+// held is what Held said in a state.
+type held struct {
+	state         uint64 // version + 1; zero: not asked yet
+	exporter      bool
+	records, size int
+}
+
 func (e *Epoch) contextRecord() []byte {
 	w := &writer{}
 	w.u8(recordVersion)

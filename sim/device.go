@@ -44,6 +44,7 @@ type device struct {
 	ticket   *node.Ticket          // in use, while it joins
 	host     *device               // who invited it; nil for the creator
 	joined   bool
+	asked    *answer   // what status says; nil: it is to be asked
 	shown    []telling // what its user was told
 	wrong    []string  // verdicts that no honest frame deserves, and broken invariants
 }
@@ -86,7 +87,7 @@ func (d *device) boot() error {
 	if err != nil {
 		return fmt.Errorf("sim: %s: %w", d.name, err)
 	}
-	d.driver = driver
+	d.driver, d.asked = driver, nil
 	if err := driver.Start(d.env()); err != nil {
 		return fmt.Errorf("sim: %s: %w", d.name, err)
 	}
@@ -140,7 +141,9 @@ func (d *device) do(in ...node.Input) []node.Outcome {
 	if d.driver == nil || len(all) == 0 {
 		return nil
 	}
+	d.asked = nil
 	out := d.driver.Do(context.Background(), d.env(), all...)
+	d.asked = nil
 	if d.dead || d.store.closed {
 		d.world.crash(d, "amid its work")
 		return nil
@@ -209,12 +212,22 @@ func (d *device) state() string {
 	return st.State
 }
 
+// status is what the driver says of the group, asked once between two steps.
 func (d *device) status() (group.Status, bool) {
 	if d.driver == nil {
 		return group.Status{}, false
 	}
-	st, err := d.driver.Status(d.world.gid)
-	return st, err == nil
+	if d.asked == nil {
+		st, err := d.driver.Status(d.world.gid)
+		d.asked = &answer{st, err == nil}
+	}
+	return d.asked.Status, d.asked.ok
+}
+
+// answer is what status said.
+type answer struct {
+	group.Status
+	ok bool
 }
 
 // log is the device's event log as its disk has it.
