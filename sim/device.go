@@ -81,6 +81,7 @@ func (d *device) env() group.Env { return group.Env{Now: d.world.now.Add(d.skew)
 // boot starts a life of the device on its disk.
 func (d *device) boot() error {
 	d.life++
+	d.world.noteLife(d, true)
 	driver, err := node.NewDriver(context.Background(), node.DriverConfig{
 		Identity: d.id, Group: d.world.engine, Store: d.store, Network: &port{d}, Sink: (*sink)(d), Timing: timing(),
 	})
@@ -298,6 +299,7 @@ func (w *world) crash(d *device, how string) {
 	d.driver, d.inbox, d.wakeAt, d.fuse, d.dead = nil, nil, time.Time{}, 0, false
 	d.life++
 	w.deaths++
+	w.noteLife(d, false)
 	w.vanish(d)
 	down := time.Duration(1+w.faults.IntN(4000)) * time.Millisecond
 	if d.down > 0 {

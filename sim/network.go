@@ -279,6 +279,7 @@ func (w *world) separate() {
 		}
 		d.island = islands[string(at)]
 	}
+	w.noteIslands()
 	for i, a := range w.devices {
 		for _, b := range a.near {
 			together := was[i] == was[b.number]

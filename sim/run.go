@@ -34,15 +34,25 @@ func Run(s Scenario) (*Result, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
+	r, err := played(s, nil)
+	if err != nil {
+		return nil, err
+	}
+	res := r.evidence().judge()
+	r.close(res)
+	return res, nil
+}
+
+// played is a run that is over. A trace may look on.
+func played(s Scenario, t *trace) (*run, error) {
 	w, err := newWorld(s)
 	if err != nil {
 		return nil, err
 	}
+	w.trace = t
 	r := &run{world: w}
 	r.safely()
-	res := r.evidence().judge()
-	r.close(res)
-	return res, nil
+	return r, nil
 }
 
 // safely plays the run. A panic ends it and is a violation like any other, so
@@ -90,6 +100,9 @@ func (r *run) play() {
 	}
 	r.quiet, r.start = false, r.now
 	r.ends = r.moment(r.end())
+	if r.trace != nil {
+		r.watch()
+	}
 	for i := range r.Partitions {
 		r.planPartition(i)
 	}

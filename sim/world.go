@@ -39,6 +39,7 @@ type world struct {
 	bytes   int       // in them
 	deaths  int
 	history *history
+	trace   *trace // nil: nobody wants to see it
 	err     error
 
 	engine   group.Config
@@ -154,6 +155,7 @@ func (w *world) run(until time.Time, done func() bool) {
 		if w.agenda[0].at.After(until) {
 			break
 		}
+		w.look(w.agenda[0].at)
 		e := heap.Pop(&w.agenda).(event)
 		if burst++; e.at.After(w.now) {
 			w.now, burst = e.at, 0

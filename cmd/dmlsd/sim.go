@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ func (a *app) simCmd() *cobra.Command {
 		Use: "sim", Short: "Run the engine in virtual time", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.simRunCmd(), a.simReplayCmd())
+	cmd.AddCommand(a.simRunCmd(), a.simReplayCmd(), a.simMinimizeCmd(), a.simReportCmd())
 	return cmd
 }
 
@@ -147,42 +148,6 @@ same bytes of history. Exits with 1 on any violation.`,
 	return cmd
 }
 
-func (a *app) simReplayCmd() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "replay", Short: "Run one seed and show what happened", Args: cobra.NoArgs,
-		Long: `Runs one seed again and prints its history: what every device did and was told,
-in virtual time. Exits with 1 on any violation.`,
-	}
-	src := &simSource{}
-	seed := cmd.Flags().Uint64("seed", 1, "seed of the run")
-	src.flags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		of, own, err := src.scenarios()
-		if err != nil {
-			return err
-		}
-		if own != 0 && !src.changed("seed") {
-			*seed = own
-		}
-		res, err := sim.Run(of(*seed))
-		if err != nil {
-			return badScenario(err)
-		}
-		if _, err := a.out.Write(res.History); err != nil {
-			return api.Explain("cannot print the history", err)
-		}
-		switch {
-		case len(res.Violations) > 0:
-			return &api.Error{What: fmt.Sprintf("seed %d broke %d promises", *seed, len(res.Violations)), Why: "see the end of the history",
-				Fix: "shrink it with: dmlsd sim minimize", Code: api.Failed}
-		case res.Vacuous != "":
-			fmt.Fprintf(a.talk, "vacuous: %s\n", res.Vacuous)
-		}
-		return nil
-	}
-	return cmd
-}
-
 func knobFlag(cmd *cobra.Command, k sim.Knob) {
 	f := cmd.Flags()
 	switch v := k.Value.(type) {
@@ -211,6 +176,7 @@ func seedRange(seed uint64, seeds string) (first, last uint64, err error) {
 
 // run runs the seeds, tells how far it is, and ends with the summary.
 func (r *simRun) run(ctx context.Context, a *app, of func(seed uint64) sim.Scenario) error {
+	defer debug.SetGCPercent(debug.SetGCPercent(simGC))
 	began := time.Now()
 	p := newProgress(a.talk, r.last-r.first+1)
 	err := sim.Series(ctx, of, r.first, r.last, r.parallel, func(res *sim.Result) error {

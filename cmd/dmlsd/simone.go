@@ -1,0 +1,131 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dmlsd/dmls/internal/api"
+	"github.com/dmlsd/dmls/sim"
+)
+
+// oneSeed is a verb of the simulator that looks at one run.
+func oneSeed(cmd *cobra.Command, do func(sim.Scenario) error) {
+	src := &simSource{}
+	seed := cmd.Flags().Uint64("seed", 1, "seed of the run")
+	src.flags(cmd)
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(*cobra.Command, []string) error {
+		of, own, err := src.scenarios()
+		if err != nil {
+			return err
+		}
+		if own != 0 && !src.changed("seed") {
+			*seed = own
+		}
+		return do(of(*seed))
+	}
+}
+
+func (a *app) simReplayCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "replay", Short: "Run one seed and show what happened",
+		Long: `Runs one seed again and prints its history: what every device did and was told,
+in virtual time. Exits with 1 on any violation.`,
+	}
+	oneSeed(cmd, func(s sim.Scenario) error {
+		res, err := sim.Run(s)
+		if err != nil {
+			return badScenario(err)
+		}
+		if _, err := a.out.Write(res.History); err != nil {
+			return api.Explain("cannot print the history", err)
+		}
+		if res.Vacuous != "" {
+			fmt.Fprintf(a.talk, "vacuous: %s\n", res.Vacuous)
+		}
+		return brokenPromise(res)
+	})
+	return cmd
+}
+
+// brokenPromise is the error of a run that broke promises.
+func brokenPromise(res *sim.Result) error {
+	if len(res.Violations) == 0 {
+		return nil
+	}
+	return &api.Error{What: fmt.Sprintf("seed %d broke %d promises", res.Scenario.Seed, len(res.Violations)), Why: res.Violations[0],
+		Fix: "shrink it with: dmlsd sim minimize", Code: api.Failed}
+}
+
+func (a *app) simMinimizeCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "minimize", Short: "Shrink a scenario as long as it breaks the same promise",
+		Long: `Runs a seed that breaks a promise again and again, each time with less: fewer
+events, partitions, adversaries and members, a calmer network. What is left when
+the same checker would fall silent is written as a scenario file.`,
+		Example: "  dmlsd sim minimize --scenario nested --seed 7 --out small.toml\n  dmlsd sim replay --scenario small.toml",
+	}
+	out := cmd.Flags().String("out", "minimal.toml", "where to write the scenario")
+	budget := cmd.Flags().Int("runs", 500, "most runs to try")
+	parallel := cmd.Flags().Int("parallel", runtime.GOMAXPROCS(0), "runs at a time")
+	oneSeed(cmd, func(s sim.Scenario) error {
+		defer debug.SetGCPercent(debug.SetGCPercent(simGC))
+		m, err := sim.Minimize(cmd.Context(), s, *budget, *parallel, func(m sim.Shrinking) {
+			fmt.Fprintf(a.talk, "%d runs: %s\n", m.Runs, size(m.Scenario))
+		})
+		switch {
+		case errors.Is(err, sim.ErrScenario):
+			return badScenario(err)
+		case err != nil && m.Runs == 0:
+			return api.Explain("the simulation broke off", err)
+		}
+		b, err := m.Scenario.TOML()
+		if err != nil {
+			return api.Explain("cannot write the scenario", err)
+		}
+		b = fmt.Appendf(nil, "# %s, seed %d, shrunk in %d runs. It breaks a promise:\n# %.400s\n%s", s.Name, s.Seed, m.Runs, m.Says, b)
+		if err := os.WriteFile(*out, b, 0o644); err != nil { // nothing in it is secret
+			return api.Explain("cannot write the scenario", err)
+		}
+		fmt.Fprintf(a.out, "violation   %s\nleft        %s\nreplay      dmlsd sim replay --scenario %s\n", m.Says, size(m.Scenario), *out)
+		return nil
+	})
+	return cmd
+}
+
+// size is what is left of a scenario.
+func size(s sim.Scenario) string {
+	return fmt.Sprintf("%d members, %d joiners, %d events, %d partitions, %d adversaries",
+		s.Members, s.Joiners, len(s.Events), len(s.Partitions), len(s.Adversaries))
+}
+
+func (a *app) simReportCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "report", Short: "Run one seed and write a page about it",
+		Long: `Runs one seed and writes one HTML page that needs nothing else: the graph of
+commits, what each member did and when, curves, and the checks. Exits with 1 on
+any violation, the page written all the same.`,
+	}
+	out := cmd.Flags().String("out", "report.html", "where to write the page")
+	oneSeed(cmd, func(s sim.Scenario) error {
+		page, res, err := sim.Report(s)
+		if err != nil {
+			return badScenario(err)
+		}
+		if err := os.WriteFile(*out, page, 0o644); err != nil { // nothing in it is secret
+			return api.Explain("cannot write the report", err)
+		}
+		fmt.Fprintf(a.out, "report      %s\n", *out)
+		return brokenPromise(res)
+	})
+	return cmd
+}
+
+// simGC lets the collector run less often: a run keeps little, and there are
+// as many as there are cores.
+const simGC = 400
