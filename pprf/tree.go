@@ -1,11 +1,9 @@
 package pprf
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
-	"sort"
 )
 
 // Errors of this package.
@@ -41,7 +39,7 @@ type Tree struct {
 // delta is what one puncture kept and no later one dropped.
 type delta struct {
 	number uint32
-	nodes  []Node // from left to right
+	shelf
 }
 
 // Puncture is the change of a [Tree] that makes one input impossible: Drop
@@ -60,8 +58,7 @@ func New(kdf KDF, root []byte, bits int) *Tree {
 	if !validBits(bits) || len(root) != kdf.Size() {
 		panic(fmt.Sprintf("pprf: %d bits, root of %d bytes, KDF of %d", bits, len(root), kdf.Size()))
 	}
-	node := Node{Secret: bytes.Clone(root)}
-	return &Tree{kdf: kdf, bits: bits, deltas: []delta{{nodes: []Node{node}}}}
+	return &Tree{kdf: kdf, bits: bits, deltas: []delta{{shelf: shelve([]Node{{Secret: root}}, bits, len(root))}}}
 }
 
 func validBits(bits int) bool { return bits > 0 && bits <= MaxBits && bits%8 == 0 }
@@ -85,42 +82,32 @@ func Restore(kdf KDF, bits int, deltas map[uint32][]Node) (*Tree, error) {
 			}
 		}
 		all = append(all, nodes...)
-		t.deltas = append(t.deltas, delta{number: number, nodes: nodes})
+		nodes = slices.Clone(nodes)
+		sortNodes(nodes)
+		t.deltas = append(t.deltas, delta{number, shelve(nodes, bits, kdf.Size())})
 	}
-	slices.SortFunc(all, func(a, b Node) int { return a.ID.compare(&b.ID) })
+	sortNodes(all)
 	if !ordered(all) {
+		t.Wipe()
 		return nil, fmt.Errorf("%w: ids overlap", ErrNodes)
-	}
-	for i, d := range t.deltas {
-		t.deltas[i].nodes = cloneNodes(d.nodes, kdf.Size())
-		slices.SortFunc(t.deltas[i].nodes, func(a, b Node) int { return a.ID.compare(&b.ID) })
 	}
 	slices.SortFunc(t.deltas, func(a, b delta) int { return int(int64(a.number) - int64(b.number)) })
 	return t, nil
 }
 
-// cloneNodes copies nodes and, into one array, their secrets of size bytes.
-func cloneNodes(nodes []Node, size int) []Node {
-	out := slices.Clone(nodes)
-	secrets := make([]byte, len(nodes)*size)
-	for i := range out {
-		out[i].Secret = secrets[i*size : (i+1)*size : (i+1)*size]
-		copy(out[i].Secret, nodes[i].Secret)
-	}
-	return out
+func sortNodes(nodes []Node) {
+	slices.SortFunc(nodes, func(a, b Node) int { return a.ID.compare(&b.ID) })
 }
 
 // find looks for the held node that covers input.
-func (t *Tree) find(input []byte) (number uint32, n *Node, ok bool) {
-	for _, d := range t.deltas {
-		after := sort.Search(len(d.nodes), func(i int) bool {
-			return bytes.Compare(d.nodes[i].ID.Prefix[:len(input)], input) > 0
-		})
-		if after > 0 && d.nodes[after-1].ID.covers(input) {
-			return d.number, &d.nodes[after-1], true
+func (t *Tree) find(input []byte) (d *delta, at int, ok bool) {
+	for i := range t.deltas {
+		d := &t.deltas[i]
+		if at, ok := d.cover(input); ok {
+			return d, at, true
 		}
 	}
-	return 0, nil, false
+	return nil, 0, false
 }
 
 // Eval computes the function at input, bits/8 bytes. The tree does not change;
@@ -130,17 +117,17 @@ func (t *Tree) Eval(input []byte) (out []byte, p Puncture, err error) {
 	if len(input)*8 != t.bits {
 		return nil, Puncture{}, fmt.Errorf("%w: %d bytes, want %d", ErrInput, len(input), t.bits/8)
 	}
-	from, start, ok := t.find(input)
+	from, at, ok := t.find(input)
 	if !ok {
 		return nil, Puncture{}, ErrPunctured
 	}
-	p = Puncture{Drop: start.ID, From: from, To: t.next()}
-	size, depth := t.kdf.Size(), int(start.ID.Depth)
+	p = Puncture{Drop: from.id(at), From: from.number, To: t.next()}
+	size, depth := t.kdf.Size(), int(p.Drop.Depth)
 	p.Keep = make([]Node, t.bits-depth)
 	secrets := make([]byte, (len(p.Keep)+2)*size)
 	path, next, kept := secrets[:size], secrets[size:2*size], secrets[2*size:]
 	defer clear(secrets[:2*size])
-	copy(path, start.Secret)
+	copy(path, from.secret(at))
 
 	// A sibling is left of all deeper ones where the path turns right, and
 	// right of them where it turns left: filling from both ends sorts.
@@ -187,27 +174,24 @@ func (t *Tree) Apply(p *Puncture) error {
 	if !held {
 		return ErrStale
 	}
-	nodes := t.deltas[at].nodes
-	i, held := slices.BinarySearchFunc(nodes, &p.Drop, func(n Node, id *NodeID) int { return n.ID.compare(id) })
+	i, held := t.deltas[at].shelf.search(&p.Drop)
 	if !held {
 		return ErrStale
 	}
 	if err := t.check(p); err != nil {
 		return err
 	}
-	keep := cloneNodes(p.Keep, t.kdf.Size())
 	if _, taken := t.search(p.To); taken {
 		p.To = t.next()
 	}
 
-	clear(nodes[i].Secret)
-	t.deltas[at].nodes = slices.Delete(nodes, i, i+1)
-	if len(t.deltas[at].nodes) == 0 {
+	t.deltas[at].drop(i)
+	if t.deltas[at].len() == 0 {
 		t.deltas = slices.Delete(t.deltas, at, at+1)
 	}
-	if len(keep) > 0 {
+	if len(p.Keep) > 0 {
 		at, _ := t.search(p.To)
-		t.deltas = slices.Insert(t.deltas, at, delta{number: p.To, nodes: keep})
+		t.deltas = slices.Insert(t.deltas, at, delta{p.To, shelve(p.Keep, t.bits, t.kdf.Size())})
 	}
 	return nil
 }
@@ -253,14 +237,14 @@ func (t *Tree) Delta(i uint32) []Node {
 	if !held {
 		return nil
 	}
-	return cloneNodes(t.deltas[at].nodes, t.kdf.Size())
+	return t.deltas[at].nodes()
 }
 
 // Len is the number of nodes held; each is a secret of KDF.Size bytes.
 func (t *Tree) Len() int {
 	n := 0
 	for _, d := range t.deltas {
-		n += len(d.nodes)
+		n += d.len()
 	}
 	return n
 }
@@ -268,7 +252,7 @@ func (t *Tree) Len() int {
 // Wipe overwrites and drops all secrets: every input is punctured afterwards.
 func (t *Tree) Wipe() {
 	for _, d := range t.deltas {
-		WipeNodes(d.nodes)
+		d.wipe()
 	}
 	t.deltas = nil
 }

@@ -40,14 +40,14 @@ func TestPathIsWiped(t *testing.T) {
 			t.Fatalf("secret %d is still there", i)
 		}
 	}
-	dropped := tree.deltas[0].nodes[0].Secret
+	dropped := tree.deltas[0].secret(0)
 	if err := tree.Apply(&p); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(dropped, make([]byte, 32)) {
 		t.Fatal("the dropped node is still there")
 	}
-	kept := tree.deltas[0].nodes[0].Secret
+	kept := tree.deltas[0].secret(0)
 	tree.Wipe()
 	if !bytes.Equal(kept, make([]byte, 32)) {
 		t.Fatal("Wipe left a node")
