@@ -14,6 +14,7 @@ var (
 	ErrNotStarted = errors.New("gossip: transport is not started")
 	ErrStarted    = errors.New("gossip: transport was started before")
 	ErrConfig     = errors.New("gossip: invalid configuration")
+	ErrListen     = errors.New("gossip: cannot listen")
 	ErrAddress    = errors.New("gossip: not a dialable address with a /p2p/ id")
 	ErrPeer       = errors.New("gossip: not a peer id of another host")
 	ErrTopic      = errors.New("gossip: topic not joined")

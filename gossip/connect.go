@@ -57,7 +57,8 @@ func (t *Transport) Connect(ctx context.Context, addrs []string) (string, error)
 			t.mu.Lock()
 			topics := len(t.topics)
 			t.mu.Unlock()
-			if topics > 0 { // a peer without topics sends no hello: do not make joiners wait
+			// A peer without a topic of ours sends nothing: do not make joiners wait.
+			if topics > 0 && t.proofs.say(ctx, info.ID, "") == nil {
 				t.hellos.wait(ctx, info.ID, helloTimeout)
 			}
 			return info.ID.String(), nil

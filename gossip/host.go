@@ -161,15 +161,19 @@ func (t *Transport) listen() error {
 		}
 		err = t.host.Network().Listen(addr)
 		if err != nil {
-			t.log.Warn("address is taken, listening on a random port", "addr", text, "err", err)
-			err = t.host.Network().Listen(anyPort(addr))
+			if err = t.host.Network().Listen(anyPort(addr)); err == nil {
+				t.log.Warn("port is taken, listening on a random one", "addr", text)
+			}
 		}
 		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("gossip: listen on %s: %w", text, err))
+			failed = errors.Join(failed, fmt.Errorf("%w: %s: %w", ErrListen, text, err))
 		}
 	}
-	if len(t.host.Network().ListenAddresses()) == 0 && failed != nil {
+	if len(t.ListenAddrs()) == 0 && failed != nil {
 		return failed
+	}
+	if failed != nil {
+		t.log.Warn("not all addresses are listened on", "err", failed)
 	}
 	return nil
 }
@@ -296,7 +300,9 @@ func (t *Transport) Addrs() []string { return fullAddrs(t.host.ID(), t.host.Addr
 func (t *Transport) ListenAddrs() []string {
 	var out []string
 	for _, addr := range t.host.Network().ListenAddresses() {
-		out = append(out, addr.String())
+		if _, err := addr.ValueForProtocol(ma.P_CIRCUIT); err != nil { // relays are no ports of ours
+			out = append(out, addr.String())
+		}
 	}
 	slices.Sort(out)
 	return out

@@ -281,6 +281,21 @@ func diff(want, got string) string {
 	return fmt.Sprintf("%d lines, want %d", len(g), len(w))
 }
 
+// Every shell gets its completions, and they know the daemon's groups.
+func TestCompletion(t *testing.T) {
+	s := daemon(t)
+	for _, sh := range []string{"bash", "zsh", "fish", "powershell"} {
+		if code, out, talk := s.run("completion", sh); code != 0 || !strings.Contains(out, "dmlsd") {
+			t.Errorf("completion %s: %d %s", sh, code, talk)
+		}
+	}
+	for _, verb := range [][]string{{"send"}, {"chat"}, {"tail"}, {"invite"}, {"group", "show"}, {"group", "members"}} {
+		if code, out, _ := s.run(append(append([]string{"__complete"}, verb...), "")...); code != 0 || !strings.HasPrefix(out, "friends\n") {
+			t.Errorf("completion of %v: %d %q", verb, code, out)
+		}
+	}
+}
+
 func TestStatus(t *testing.T) {
 	s := daemon(t)
 	code, out, _ := s.run("status", "--json")

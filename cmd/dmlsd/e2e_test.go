@@ -111,6 +111,14 @@ func TestDaemonsForkAndHeal(t *testing.T) {
 func TestWrongInputs(t *testing.T) {
 	ada, ben := newMachine(t, "ada"), newMachine(t, "ben")
 	ada.fails(3, "daemon not running", "", "status")
+	for flag, words := range map[string]string{
+		"--relay=x":                       "not a dialable address",
+		"--peer=/ip4/127.0.0.1/tcp/1":     "give addresses with a peer id",
+		"--listen=x":                      "see the addresses given with --listen",
+		"--listen=/ip4/203.0.113.9/tcp/0": "listen on an address of this machine",
+	} {
+		ada.fails(2, words, "", "run", "--no-mdns", flag)
+	}
 	ada.start()
 	ben.start(ada)
 

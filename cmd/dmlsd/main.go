@@ -38,7 +38,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	cmd.SetIn(a.in)
 	cmd.SetOut(a.out)
 	cmd.SetErr(a.talk)
-	err := cmd.ExecuteContext(ctx)
+	ran, err := cmd.ExecuteContextC(ctx)
 	lost, closed := out.failure()
 	switch {
 	case closed:
@@ -53,7 +53,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	var e *api.Error
 	if !errors.As(err, &e) {
 		// Only cobra's own complaints come as plain errors.
-		e = &api.Error{What: err.Error(), Fix: "see: dmlsd --help", Code: api.Usage}
+		e = &api.Error{What: err.Error(), Fix: "see: " + ran.CommandPath() + " --help", Code: api.Usage}
 	}
 	fmt.Fprintf(a.talk, "dmlsd: error: %s\n", e)
 	return e.Code.Exit()

@@ -73,8 +73,9 @@ var causes = []api.Cause{
 	{Err: store.ErrBroken, Code: api.Failed, Fix: "stop the daemon and start it again; nothing that was acknowledged is lost"},
 	{Err: store.ErrClosed, Code: api.NotRunning, Fix: "start it with: dmlsd run"},
 	{Err: dmls.ErrHome, Code: api.Failed, Fix: "name another home with --home"},
-	{Err: gossip.ErrConfig, Code: api.Usage, Fix: "see the addresses given with --listen and --peer"},
 	{Err: gossip.ErrAddress, Code: api.Usage, Fix: "give addresses with a peer id, as dmlsd id prints them"},
+	{Err: gossip.ErrConfig, Code: api.Usage, Fix: "see the addresses given with --listen and --peer"},
+	{Err: gossip.ErrListen, Code: api.Usage, Fix: "listen on an address of this machine, or on all: --listen /ip4/0.0.0.0/tcp/0"},
 	{Err: gossip.ErrPeer, Code: api.Usage, Fix: "see: dmlsd peers"},
 }
 

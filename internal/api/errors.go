@@ -144,8 +144,8 @@ func Explain(what string, err error, more ...Cause) *Error {
 // from: that is for programmers.
 func reason(err error) string {
 	s := strings.Join(strings.Fields(err.Error()), " ")
-	for _, p := range []string{"dmls: ", "node: ", "group: ", "gossip: ", "store: ", "mls: "} {
-		s = strings.TrimPrefix(s, p)
+	for _, p := range []string{"dmls: ", "node: ", "group: ", "gossip: ", "store: ", "mls: ", "api: "} {
+		s = strings.ReplaceAll(strings.TrimPrefix(s, p), ": "+p, ": ")
 	}
 	return s
 }

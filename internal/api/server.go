@@ -107,6 +107,9 @@ func (s *Server) answer(what string, f func(*http.Request) (any, error)) http.Ha
 	return func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
 		v, err := f(r)
+		if errors.Is(err, context.Canceled) && s.drain.Err() != nil {
+			err = &Error{What: "cannot " + what, Why: "the daemon is stopping", Fix: "start it with dmlsd run, and try again", Code: NotRunning}
+		}
 		if err != nil {
 			writeError(w, Explain("cannot "+what, err, s.causes...))
 			return
