@@ -244,6 +244,10 @@ func exchange(stream network.Stream, first func() error) ([]frame.Proof, error) 
 	if err != nil {
 		return nil, err
 	}
+	return parseProofs(b)
+}
+
+func parseProofs(b []byte) ([]frame.Proof, error) {
 	if len(b)%frame.ProofLen != 0 {
 		return nil, fmt.Errorf("gossip: hello of %d bytes", len(b))
 	}
@@ -255,12 +259,16 @@ func exchange(stream network.Stream, first func() error) ([]frame.Proof, error) 
 }
 
 func sendProofs(stream network.Stream, list []frame.Proof) error {
+	return writeMessage(stream, marshalProofs(list), func() error { return nil })
+}
+
+// marshalProofs sorts, so that the order tells nothing.
+func marshalProofs(list []frame.Proof) (b []byte) {
 	slices.SortFunc(list, func(a, b frame.Proof) int { return bytes.Compare(a[:], b[:]) })
-	var b []byte
 	for _, proof := range list {
 		b = append(b, proof[:]...)
 	}
-	return writeMessage(stream, b, func() error { return nil })
+	return b
 }
 
 // padded hides how many topics there are.

@@ -3,6 +3,7 @@ package gossip
 import (
 	"bytes"
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -143,4 +144,35 @@ func TestMalformedHello(t *testing.T) {
 	if a.host.Network().Connectedness(b.host.ID()) != network.Connected {
 		t.Error("the connection is lost")
 	}
+}
+
+// Theorem: what parses is written again, sorted; and no bytes prove a topic but
+// those with its proof in them.
+func FuzzHello(f *testing.F) {
+	const from, to = "peer", "self"
+	right := key.Prove(from, to)
+	for _, b := range [][]byte{nil, right[:], make([]byte, frame.ProofLen), append(make([]byte, frame.ProofLen), right[:]...), {1}} {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		list, err := parseProofs(b)
+		if (err == nil) != (len(b)%frame.ProofLen == 0) {
+			t.Fatalf("%d bytes: %v", len(b), err)
+		}
+		if err != nil {
+			return
+		}
+		again, err := parseProofs(marshalProofs(slices.Clone(list)))
+		if err != nil || len(again) != len(list) {
+			t.Fatalf("%d proofs become %d, %v", len(list), len(again), err)
+		}
+		for _, p := range list {
+			if !slices.Contains(again, p) {
+				t.Fatal("a proof is lost")
+			}
+		}
+		if slices.ContainsFunc(list, right.Equal) != bytes.Contains(b, right[:]) && len(list) == 1 {
+			t.Fatal("proved by something else")
+		}
+	})
 }
