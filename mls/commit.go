@@ -26,11 +26,17 @@ type CommitRequest struct {
 
 // StagedCommit is a commit that nobody has seen yet. The child can not be made
 // again from the message: whoever publishes the message must first have stored
-// the child and the delta.
+// the child and the delta, or Sent.
 type StagedCommit struct {
-	Message         []byte // MLSMessage
-	Child           *Epoch
-	Delta           Delta // of the epoch that was committed in
+	Message []byte // MLSMessage
+	Child   *Epoch
+	Delta   Delta // of the epoch that was committed in
+	// Sent is the part of Delta that uses up the key of the message. Under RFC
+	// 9420, where it turns out later whether the commit is the one that counts
+	// (section 14), apply Sent before the message leaves, and Delta when it is
+	// accepted; the epoch can be used in between. Otherwise Delta alone will do.
+	// In a DMLS group, whose epochs have many children, there is no Sent.
+	Sent            Delta
 	ContentHash     []byte
 	Generation      uint32
 	Proposals       []CommittedProposal
@@ -295,6 +301,10 @@ func (e *Epoch) frameCommit(t *transition, commit *Commit, path *freshPath, r Co
 			return nil, err
 		}
 		out.Message, out.Generation, c.tree = m.Marshal(), generation, tree
+	}
+	if e.schedule == RFC9420 {
+		out.Sent = e.delta(change{tree: c.tree})
+		c.sent = out.Sent.c
 	}
 	out.Delta = e.delta(c)
 	return out, nil

@@ -48,9 +48,11 @@ type change struct {
 	tree    *treeChange
 	punct   *pprf.Puncture
 	add     *CachedProposal
-	own     []byte // private key of our own Update, with add
-	spend   bool   // RFC 9420: the init secret goes
-	done    bool
+	own     []byte  // private key of our own Update, with add
+	spend   bool    // RFC 9420: the init secret goes
+	sent    *change // of a commit under RFC 9420: the part that may be applied before
+	done    bool    // applied or wiped
+	applied bool
 }
 
 // ProposalRef is the reference by which a commit names the proposal that the
@@ -78,15 +80,19 @@ func (e *Epoch) Apply(d Delta) error {
 	if c == nil {
 		return fmt.Errorf("%w: empty delta", ErrConfig)
 	}
-	if c.epoch != e || c.version != e.version || c.done {
+	late := c.wasSent()
+	if c.epoch != e || c.version != e.version && !late || c.done || c.sent != nil && c.sent.done && !late {
 		return fmt.Errorf("%w: made on state %d, now %d", ErrStale, c.version, e.version)
+	}
+	if c.spend && e.secrets.init == nil {
+		return fmt.Errorf("%w: %w", ErrStale, ErrChildTaken)
 	}
 	if c.punct != nil {
 		if err := e.pprf.Apply(c.punct); err != nil {
 			return fmt.Errorf("%w: %w", ErrStale, err)
 		}
 	}
-	if c.tree != nil {
+	if c.tree != nil && !late {
 		e.secret.apply(c.tree)
 	}
 	if c.add != nil {
@@ -99,9 +105,21 @@ func (e *Epoch) Apply(d Delta) error {
 		clear(e.secrets.init)
 		e.secrets.init = nil
 	}
-	c.done = true
+	c.end(true)
 	e.version++
 	return nil
+}
+
+// wasSent reports whether the used generation of a commit was applied when the
+// commit was sent.
+func (c *change) wasSent() bool { return c.sent != nil && c.sent.applied }
+
+// end marks a change, and its part with it, as applied or wiped.
+func (c *change) end(applied bool) {
+	c.done, c.applied = true, applied
+	if c.sent != nil {
+		c.sent.done = true
+	}
 }
 
 // Wipe drops the secrets of a delta that will not be applied.
@@ -109,8 +127,8 @@ func (d Delta) Wipe() {
 	if d.c == nil || d.c.done {
 		return
 	}
-	d.c.done = true
-	if d.c.tree != nil {
+	d.c.end(false)
+	if d.c.tree != nil && !d.c.wasSent() {
 		d.c.tree.wipe()
 	}
 	if d.c.punct != nil {
@@ -126,7 +144,7 @@ func (d Delta) Records() []Record {
 		return nil
 	}
 	var out []Record
-	if d.c.tree != nil {
+	if d.c.tree != nil && !d.c.wasSent() {
 		out = d.c.tree.records()
 	}
 	if p := d.c.punct; p != nil {
