@@ -18,8 +18,8 @@ func (e *Epoch) provisional(t *transition) []byte {
 }
 
 // makePath renews the committer's path in the tree of the transition.
-func (e *Epoch) makePath(t *transition, extensions []Extension, s Signer, env Env) (*freshPath, error) {
-	f, err := t.tree.createPath(e.self, s, extensions, e.context.GroupID, env.Rand)
+func (e *Epoch) makePath(t *transition, c LeafChange, s Signer, env Env) (*freshPath, error) {
+	f, err := t.tree.createPath(e.self, s, c, e.context.GroupID, env.Rand)
 	if err != nil {
 		return nil, err
 	}
@@ -28,6 +28,10 @@ func (e *Epoch) makePath(t *transition, extensions []Extension, s Signer, env En
 		return nil, err
 	}
 	t.tree, f.spoil = f.tree, t.spoil
+	if err := checkGroup(t.tree, t.extensions); err != nil {
+		f.wipe()
+		return nil, fmt.Errorf("%w: %w", ErrPath, err)
+	}
 	if err := f.encrypt(e.provisional(t), t.added, env); err != nil {
 		f.wipe()
 		return nil, err

@@ -11,7 +11,7 @@ type CommitRequest struct {
 	Proposals         []Proposal // inline, in this order after the references
 	References        [][]byte   // of proposals cached in the epoch
 	AuthenticatedData []byte
-	LeafExtensions    []Extension         // of the committer's new leaf; nil: as before
+	Leaf              LeafChange          // of the committer, if the commit has a path
 	ForcePath         bool                // RFC 9420: a path where none is required; DMLS commits always have one
 	PSK               PSKLookup           // RFC 9420
 	Public            bool                // RFC 9420: frame it as PublicMessage
@@ -72,8 +72,8 @@ func (e *Epoch) Protect(data, aad []byte, s Signer, env Env) ([]byte, Delta, err
 
 // ProposalRequest says what to propose and how to frame it.
 type ProposalRequest struct {
-	Proposal          Proposal    // nil: an Update of this member's leaf
-	LeafExtensions    []Extension // of the Update's leaf; nil: as before
+	Proposal          Proposal   // nil: an Update of this member's leaf
+	Leaf              LeafChange // of an Update
 	AuthenticatedData []byte
 	Public            bool // RFC 9420: frame it as PublicMessage
 }
@@ -87,7 +87,7 @@ func (e *Epoch) Propose(p Proposal, aad []byte, s Signer, env Env) ([]byte, Delt
 // ProposeUpdate proposes a new leaf for this member (RFC 9420, section 12.1.2);
 // nil extensions keep the old ones. Not in a DMLS group.
 func (e *Epoch) ProposeUpdate(extensions []Extension, aad []byte, s Signer, env Env) ([]byte, Delta, error) {
-	return e.ProposeWith(ProposalRequest{LeafExtensions: extensions, AuthenticatedData: aad}, s, env)
+	return e.ProposeWith(ProposalRequest{Leaf: LeafChange{Extensions: extensions}, AuthenticatedData: aad}, s, env)
 }
 
 // ProposeWith is Propose and ProposeUpdate with all choices.
@@ -103,7 +103,7 @@ func (e *Epoch) ProposeWith(r ProposalRequest, s Signer, env Env) ([]byte, Delta
 		return nil, Delta{}, err
 	}
 	defer clear(seed)
-	leaf, priv, err := e.suite.newUpdateLeaf(e.tree.Leaf(e.self), r.LeafExtensions, s, e.context.GroupID, e.self, seed)
+	leaf, priv, err := e.suite.newUpdateLeaf(e.tree.Leaf(e.self), r.Leaf, s, e.context.GroupID, e.self, seed)
 	if err != nil {
 		return nil, Delta{}, err
 	}
@@ -244,7 +244,7 @@ func (e *Epoch) Commit(r CommitRequest, s Signer, env Env) (*StagedCommit, error
 	commit := &Commit{Proposals: refs}
 	var path *freshPath
 	if withPath {
-		if path, err = e.makePath(t, r.LeafExtensions, s, env); err != nil {
+		if path, err = e.makePath(t, r.Leaf, s, env); err != nil {
 			return nil, err
 		}
 		commit.Path = path.path

@@ -190,7 +190,7 @@ func CommitExternal(groupInfo, tree []byte, r ExternalCommit, s Signer, env Env)
 		return nil, err
 	}
 	e.self = t.committer
-	path, err := e.makePath(t, nil, s, env)
+	path, err := e.makePath(t, LeafChange{}, s, env)
 	if err != nil {
 		return nil, err
 	}

@@ -294,7 +294,7 @@ func TestExternalProposalsRefused(t *testing.T) {
 			t.Errorf("%T made: %v", p, err)
 		}
 	}
-	leaf, _, err := all[1].e.suite.newUpdateLeaf(all[1].e.tree.Leaf(1), nil, all[1].signer, context.GroupID, 1, make([]byte, 32))
+	leaf, _, err := all[1].e.suite.newUpdateLeaf(all[1].e.tree.Leaf(1), LeafChange{}, all[1].signer, context.GroupID, 1, make([]byte, 32))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -188,7 +188,7 @@ func (d *device) lawlessList(refs ...ProposalOrRef) []byte {
 	if d.e.applyList(t, nil) != nil || t.tree.Leaf(d.e.self) == nil {
 		return d.lawless(&Commit{Proposals: refs, Path: d.path()})
 	}
-	f, err := d.e.makePath(t, nil, d.signer, d.env)
+	f, err := d.e.makePath(t, LeafChange{}, d.signer, d.env)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -233,7 +233,7 @@ func (d *device) path() *UpdatePath {
 	if err := d.e.applyList(t, nil); err != nil {
 		d.t.Fatal(err)
 	}
-	f, err := d.e.makePath(t, nil, d.signer, d.env)
+	f, err := d.e.makePath(t, LeafChange{}, d.signer, d.env)
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -123,6 +123,7 @@ type KeyPackageOptions struct {
 	Lifetime       Lifetime
 	LeafExtensions []Extension
 	Extensions     []Extension
+	GREASE         bool // add values that mean nothing (section 13.5)
 }
 
 // KeyPackageBundle is a KeyPackage with its private keys.
@@ -160,6 +161,11 @@ func NewKeyPackage(o KeyPackageOptions, signer Signer, env Env) (*KeyPackageBund
 		Source:        LeafNodeSourceKeyPackage,
 		Lifetime:      &life,
 		Extensions:    o.LeafExtensions,
+	}
+	if o.GREASE {
+		if err := k.grease(env.Rand); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.signLeaf(&k.LeafNode, signer, nil, 0); err != nil {
 		return nil, err

@@ -200,7 +200,7 @@ func FuzzRatchetTree(f *testing.F) {
 
 func FuzzUpdatePath(f *testing.F) {
 	c := newCrowd(f, 5)
-	p, err := c.tree.createPath(2, c.signers[2], nil, []byte(crowdID), testRand(1))
+	p, err := c.tree.createPath(2, c.signers[2], LeafChange{}, []byte(crowdID), testRand(1))
 	if err != nil {
 		f.Fatal(err)
 	}

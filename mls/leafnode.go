@@ -178,30 +178,72 @@ func (s *suite) signLeaf(l *LeafNode, signer Signer, groupID []byte, index LeafI
 	return nil
 }
 
+// LeafChange is what a member's next leaf says anew, besides its encryption key
+// (RFC 9420, section 7.2). The zero value keeps all of it.
+type LeafChange struct {
+	// Signer has the new signature key. It signs the leaf, and everything after
+	// the change, the Welcome of a commit included; the frame that brings the
+	// change is signed with the old key.
+	Signer       Signer
+	Credential   *Credential
+	Capabilities *Capabilities // without default types
+	Extensions   []Extension   // nil: as before
+}
+
 // renew returns an unsigned successor of a leaf with a new encryption key and
-// the signer's key; nil extensions keep the old ones.
-func (l *LeafNode) renew(source LeafNodeSource, encryptionKey []byte, signer Signer, extensions []Extension) *LeafNode {
-	if extensions == nil {
-		extensions = l.Extensions
-	}
-	return &LeafNode{
+// the signer's key.
+func (l *LeafNode) renew(source LeafNodeSource, encryptionKey []byte, signer Signer, c LeafChange) *LeafNode {
+	out := &LeafNode{
 		EncryptionKey: encryptionKey,
 		SignatureKey:  signer.Public(),
 		Credential:    l.Credential,
 		Capabilities:  l.Capabilities,
 		Source:        source,
-		Extensions:    slices.Clone(extensions),
+		Extensions:    slices.Clone(l.Extensions),
 	}
+	if c.Credential != nil {
+		out.Credential = *c.Credential
+	}
+	if c.Capabilities != nil {
+		out.Capabilities = c.Capabilities.clone()
+	}
+	if c.Extensions != nil {
+		out.Extensions = cloneExtensions(c.Extensions)
+	}
+	return out
+}
+
+// check refuses what Section 7.2 forbids to send.
+func (c *LeafChange) check() error {
+	if c.Capabilities == nil {
+		return nil
+	}
+	if err := c.Capabilities.withoutDefaults(); err != nil {
+		return fmt.Errorf("%w: %w", ErrLeafNode, err)
+	}
+	return nil
+}
+
+// signer is who signs the leaf.
+func (c *LeafChange) signer(old Signer) Signer {
+	if c.Signer != nil {
+		return c.Signer
+	}
+	return old
 }
 
 // newUpdateLeaf makes the leaf of an Update proposal (RFC 9420, Section 12.1.2)
 // and its private key.
-func (s *suite) newUpdateLeaf(old *LeafNode, extensions []Extension, signer Signer, groupID []byte, index LeafIndex, seed []byte) (*LeafNode, []byte, error) {
+func (s *suite) newUpdateLeaf(old *LeafNode, c LeafChange, signer Signer, groupID []byte, index LeafIndex, seed []byte) (*LeafNode, []byte, error) {
+	if err := c.check(); err != nil {
+		return nil, nil, err
+	}
 	priv, pub, err := s.deriveKeyPair(seed)
 	if err != nil {
 		return nil, nil, err
 	}
-	l := old.renew(LeafNodeSourceUpdate, pub, signer, extensions)
+	signer = c.signer(signer)
+	l := old.renew(LeafNodeSourceUpdate, pub, signer, c)
 	if err := s.signLeaf(l, signer, groupID, index); err != nil {
 		return nil, nil, err
 	}

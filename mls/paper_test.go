@@ -115,7 +115,7 @@ func TestPaperExternalCommit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path, err := before.createPath(leaf, joiner.signer, nil, e.context.GroupID, joiner.env.Rand)
+	path, err := before.createPath(leaf, joiner.signer, LeafChange{}, e.context.GroupID, joiner.env.Rand)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -155,7 +155,7 @@ func TestPathRules(t *testing.T) {
 		if err := a.e.applyList(tr, nil); err != nil {
 			t.Fatal(err)
 		}
-		f, err := tr.tree.createPath(0, a.signer, nil, a.e.context.GroupID, a.env.Rand)
+		f, err := tr.tree.createPath(0, a.signer, LeafChange{}, a.e.context.GroupID, a.env.Rand)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,7 +178,7 @@ func TestPathSecretRules(t *testing.T) {
 		if err := a.e.applyList(tr, nil); err != nil {
 			t.Fatal(err)
 		}
-		f, err := a.e.makePath(tr, nil, a.signer, a.env)
+		f, err := a.e.makePath(tr, LeafChange{}, a.signer, a.env)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -229,7 +229,7 @@ func TestExternalCommitRules(t *testing.T) {
 	a, b := all[0], all[1]
 	joiner := newDevice(t, 9, a.env.Rand)
 	kp := k.keyPackage(joiner).KeyPackage
-	leaf := *kp.LeafNode.renew(LeafNodeSourceCommit, kp.LeafNode.EncryptionKey, joiner.signer, nil)
+	leaf := *kp.LeafNode.renew(LeafNodeSourceCommit, kp.LeafNode.EncryptionKey, joiner.signer, LeafChange{})
 	if err := a.e.suite.signLeaf(&leaf, joiner.signer, a.e.context.GroupID, 3); err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +270,7 @@ func TestExternalCommitRules(t *testing.T) {
 		})
 	}
 	t.Run("resync keeps the key", func(t *testing.T) {
-		kept := *leaf.renew(LeafNodeSourceCommit, a.e.tree.Leaf(2).EncryptionKey, joiner.signer, nil)
+		kept := *leaf.renew(LeafNodeSourceCommit, a.e.tree.Leaf(2).EncryptionKey, joiner.signer, LeafChange{})
 		if err := a.e.suite.signLeaf(&kept, joiner.signer, a.e.context.GroupID, 2); err != nil {
 			t.Fatal(err)
 		}
@@ -281,7 +281,7 @@ func TestExternalCommitRules(t *testing.T) {
 		refused(t, send(&Commit{Proposals: byValue(init()), Path: path}, a.signer), ErrSignature, "frame")
 	})
 	t.Run("member's signature key", func(t *testing.T) {
-		theirs := *leaf.renew(LeafNodeSourceCommit, leaf.EncryptionKey, a.signer, nil)
+		theirs := *leaf.renew(LeafNodeSourceCommit, leaf.EncryptionKey, a.signer, LeafChange{})
 		if err := a.e.suite.signLeaf(&theirs, a.signer, a.e.context.GroupID, 3); err != nil {
 			t.Fatal(err)
 		}

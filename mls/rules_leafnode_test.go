@@ -63,7 +63,7 @@ func leafWays(t *testing.T, all []*device, k kind) map[string]func(harm func(*Le
 			if err != nil {
 				t.Fatal(err)
 			}
-			leaf, _, err := a.e.suite.newUpdateLeaf(a.e.tree.Leaf(0), nil, a.signer, a.e.context.GroupID, 0, seed)
+			leaf, _, err := a.e.suite.newUpdateLeaf(a.e.tree.Leaf(0), LeafChange{}, a.signer, a.e.context.GroupID, 0, seed)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -249,7 +249,7 @@ func TestUniqueKeyRules(t *testing.T) {
 		"signature key":  func(l *LeafNode) Signer { l.SignatureKey = c.signer.Public(); return c.signer },
 		"encryption key": func(l *LeafNode) Signer { l.EncryptionKey = c.e.tree.Leaf(2).EncryptionKey; return a.signer },
 	} {
-		leaf, _, err := a.e.suite.newUpdateLeaf(a.e.tree.Leaf(0), nil, a.signer, a.e.context.GroupID, 0, make([]byte, 32))
+		leaf, _, err := a.e.suite.newUpdateLeaf(a.e.tree.Leaf(0), LeafChange{}, a.signer, a.e.context.GroupID, 0, make([]byte, 32))
 		if err != nil {
 			t.Fatal(err)
 		}

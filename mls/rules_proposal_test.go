@@ -12,7 +12,7 @@ func (d *device) update() *Update {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	leaf, _, err := d.e.suite.newUpdateLeaf(d.e.tree.Leaf(d.e.self), nil, d.signer, d.e.context.GroupID, d.e.self, seed)
+	leaf, _, err := d.e.suite.newUpdateLeaf(d.e.tree.Leaf(d.e.self), LeafChange{}, d.signer, d.e.context.GroupID, d.e.self, seed)
 	if err != nil {
 		d.t.Fatal(err)
 	}

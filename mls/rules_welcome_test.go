@@ -260,7 +260,7 @@ func TestTreeRules(t *testing.T) {
 	t.Run("leaf at another place", func(t *testing.T) {
 		c := newCrowd(t, 2)
 		e := c.tree.edit()
-		l, _, err := c.s.newUpdateLeaf(c.tree.Leaf(0), nil, c.signers[0], []byte(crowdID), 0, make([]byte, 32))
+		l, _, err := c.s.newUpdateLeaf(c.tree.Leaf(0), LeafChange{}, c.signers[0], []byte(crowdID), 0, make([]byte, 32))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -45,7 +45,7 @@ func BenchmarkTreePath(b *testing.B) {
 		c := benchTree(b, n)
 		b.ReportAllocs()
 		for b.Loop() {
-			f, err := c.tree.createPath(0, c.signers[0], nil, []byte(crowdID), testRand(1))
+			f, err := c.tree.createPath(0, c.signers[0], LeafChange{}, []byte(crowdID), testRand(1))
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -62,7 +62,7 @@ func BenchmarkTreePath(b *testing.B) {
 func BenchmarkTreeApplyPath(b *testing.B) {
 	eachSize(b, func(b *testing.B, n int) {
 		c := benchTree(b, n)
-		f, err := c.tree.createPath(0, c.signers[0], nil, []byte(crowdID), testRand(1))
+		f, err := c.tree.createPath(0, c.signers[0], LeafChange{}, []byte(crowdID), testRand(1))
 		if err != nil {
 			b.Fatal(err)
 		}

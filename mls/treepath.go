@@ -90,8 +90,11 @@ type freshPath struct {
 }
 
 // createPath makes a path for sender, who is a member of t. The randomness is
-// that of the leaf key, then path_secret[0]. Nil extensions keep the leaf's.
-func (t *RatchetTree) createPath(sender LeafIndex, signer Signer, extensions []Extension, groupID []byte, rand io.Reader) (*freshPath, error) {
+// that of the leaf key, then path_secret[0].
+func (t *RatchetTree) createPath(sender LeafIndex, signer Signer, c LeafChange, groupID []byte, rand io.Reader) (*freshPath, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
 	old := t.Leaf(sender)
 	if old == nil {
 		return nil, fmt.Errorf("%w: leaf %d makes a path", ErrMember, sender)
@@ -112,7 +115,8 @@ func (t *RatchetTree) createPath(sender LeafIndex, signer Signer, extensions []E
 	if err := f.derive(t.s, seed[t.s.nh:]); err != nil {
 		return nil, err
 	}
-	leaf := old.renew(LeafNodeSourceCommit, leafPub, signer, extensions)
+	signer = c.signer(signer)
+	leaf := old.renew(LeafNodeSourceCommit, leafPub, signer, c)
 	parents, leafHash := t.pathParents(f.steps, f.path.Nodes)
 	leaf.ParentHash = leafHash
 	if err := t.s.signLeaf(leaf, signer, groupID, sender); err != nil {

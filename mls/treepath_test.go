@@ -136,7 +136,7 @@ func (c *crowd) members() []LeafIndex { return slices.Sorted(maps.Keys(c.signers
 func (c *crowd) commit(sender LeafIndex, added []LeafIndex) {
 	c.t.Helper()
 	c.made++
-	f, err := c.tree.createPath(sender, c.signers[sender], nil, []byte(crowdID), testRand(c.made+1<<21))
+	f, err := c.tree.createPath(sender, c.signers[sender], LeafChange{}, []byte(crowdID), testRand(c.made+1<<21))
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -230,7 +230,7 @@ func TestPathEverywhere(t *testing.T) {
 // secret is the commit secret.
 func TestLonelyPath(t *testing.T) {
 	c := newCrowd(t, 1)
-	f, err := c.tree.createPath(0, c.signers[0], nil, []byte(crowdID), testRand(5))
+	f, err := c.tree.createPath(0, c.signers[0], LeafChange{}, []byte(crowdID), testRand(5))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ func TestLonelyPath(t *testing.T) {
 func brokenPath(t *testing.T) (c *crowd, f *freshPath, context []byte) {
 	c = newCrowd(t, 5)
 	c.commit(1, nil)
-	f, err := c.tree.createPath(0, c.signers[0], nil, []byte(crowdID), testRand(77))
+	f, err := c.tree.createPath(0, c.signers[0], LeafChange{}, []byte(crowdID), testRand(77))
 	if err != nil {
 		t.Fatal(err)
 	}

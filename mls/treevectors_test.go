@@ -244,7 +244,7 @@ func (v *treekemVector) sendPath(t *testing.T, tree *RatchetTree, sender LeafInd
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := tree.createPath(sender, signer, nil, v.GroupID, testRand(uint64(sender)))
+	f, err := tree.createPath(sender, signer, LeafChange{}, v.GroupID, testRand(uint64(sender)))
 	if err != nil {
 		t.Fatal(err)
 	}

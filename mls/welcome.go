@@ -68,7 +68,8 @@ func readGroupSecrets(r *reader) *groupSecrets {
 // Welcome makes one message for all members that the commit added. It may be
 // called when the commit was framed already, so that an extension can name the
 // frame. withTree puts the ratchet tree into the GroupInfo; otherwise the
-// joiners need it by another way. Call it before Wipe.
+// joiners need it by another way. s has the key of the committer's new leaf. Call
+// it before Wipe.
 func (c *StagedCommit) Welcome(extensions []Extension, withTree bool, s Signer, env Env) ([]byte, error) {
 	if len(c.joiners) == 0 {
 		return nil, fmt.Errorf("%w: the commit adds nobody", ErrConfig)
@@ -77,6 +78,9 @@ func (c *StagedCommit) Welcome(extensions []Extension, withTree bool, s Signer, 
 		return nil, fmt.Errorf("%w: staged commit", ErrWiped)
 	}
 	child := c.Child
+	if string(child.tree.Leaf(child.self).SignatureKey) != string(s.Public()) {
+		return nil, fmt.Errorf("%w: the signer's key is not that of the committer's leaf", ErrConfig)
+	}
 	if withTree {
 		extensions = append([]Extension{{Type: ExtensionRatchetTree, Data: child.tree.Marshal()}}, extensions...)
 	}

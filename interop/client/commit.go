@@ -35,13 +35,28 @@ func (g *group) commit(r *pb.CommitRequest) (*pb.CommitResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.dropPending()
-	g.pending = out
 	answer := &pb.CommitResponse{Commit: out.Message, RatchetTree: treeIf(r.ExternalTree, out.Child)}
 	if len(out.Added) > 0 {
-		answer.Welcome, err = out.Welcome(nil, !r.ExternalTree, g.self.signer, env())
+		if answer.Welcome, err = welcome(out, r.ExternalTree, g.self); err != nil {
+			return nil, err
+		}
 	}
-	return answer, err
+	// The runner may let another commit win: the key of this one is used.
+	if err := g.epoch.Apply(out.Sent); err != nil {
+		return nil, err
+	}
+	g.dropPending()
+	g.pending = out
+	return answer, nil
+}
+
+// welcome is the Welcome of a commit, whose tree may travel apart.
+func welcome(c *mls.StagedCommit, apart bool, self *identity) ([]byte, error) {
+	xs, err := greased()
+	if err != nil {
+		return nil, err
+	}
+	return c.Welcome(xs, !apart, self.signer, env())
 }
 
 // accept enters the epoch of the staged commit.

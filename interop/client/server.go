@@ -119,8 +119,8 @@ func newIdentity(suite mls.CipherSuite, name []byte) (*identity, error) {
 	return &identity{name: name, signer: signer, private: private}, nil
 }
 
-// options are those of all our leaves: every suite, basic credentials, and a
-// lifetime that bears a clock that is wrong by a day.
+// options are those of all our leaves: every suite, basic credentials, a
+// lifetime that bears a clock that is wrong by a day, and GREASE.
 func (i *identity) options(suite mls.CipherSuite) mls.KeyPackageOptions {
 	now := uint64(time.Now().Unix())
 	const day = 24 * 60 * 60
@@ -129,7 +129,14 @@ func (i *identity) options(suite mls.CipherSuite) mls.KeyPackageOptions {
 		Credential:   mls.BasicCredential(i.name),
 		Capabilities: mls.Capabilities{CipherSuites: mls.CipherSuites()},
 		Lifetime:     mls.Lifetime{NotBefore: now - day, NotAfter: now + 90*day},
+		GREASE:       true,
 	}
+}
+
+// greased is one GroupInfo extension that nobody knows.
+func greased() ([]mls.Extension, error) {
+	x, err := mls.GREASEExtension(rand.Reader)
+	return []mls.Extension{x}, err
 }
 
 // extensions are those of a request.

@@ -83,13 +83,13 @@ func (s *Server) ReInitWelcome(_ context.Context, r *pb.ReInitWelcomeRequest) (*
 
 // found enters a group of which this actor is the founder.
 func (s *Server) found(out *mls.StagedCommit, self *identity, private, apart bool) (*pb.CreateSubgroupResponse, error) {
-	welcome, err := out.Welcome(nil, !apart, self.signer, env())
+	msg, err := welcome(out, apart, self)
 	if err != nil {
 		return nil, err
 	}
 	out.Wipe()
 	g := newGroup(out.Child, self, private, nil)
-	return &pb.CreateSubgroupResponse{StateId: put(s, s.groups, g), Welcome: welcome, RatchetTree: treeIf(apart, out.Child),
+	return &pb.CreateSubgroupResponse{StateId: put(s, s.groups, g), Welcome: msg, RatchetTree: treeIf(apart, out.Child),
 		EpochAuthenticator: out.Child.EpochAuthenticator()}, nil
 }
 

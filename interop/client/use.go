@@ -13,7 +13,11 @@ import (
 // GroupInfo gives what an outsider needs to join.
 func (s *Server) GroupInfo(_ context.Context, r *pb.GroupInfoRequest) (*pb.GroupInfoResponse, error) {
 	return with(s, s.groups, r.StateId, func(g *group) (*pb.GroupInfoResponse, error) {
-		info, err := g.epoch.GroupInfo(nil, !r.ExternalTree, g.self.signer)
+		xs, err := greased()
+		if err != nil {
+			return nil, err
+		}
+		info, err := g.epoch.GroupInfo(xs, !r.ExternalTree, g.self.signer)
 		if err != nil {
 			return nil, err
 		}
