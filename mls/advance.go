@@ -24,16 +24,16 @@ func (e *Epoch) makePath(t *transition, c LeafChange, s Signer, env Env) (*fresh
 		return nil, err
 	}
 	if err := e.suite.verifyLeaf(&f.path.LeafNode, LeafNodeSourceCommit, e.context.GroupID, e.self); err != nil {
-		f.wipe()
+		f.wipeAll()
 		return nil, err
 	}
 	t.tree, f.spoil = f.tree, t.spoil
 	if err := checkGroup(t.tree, t.extensions); err != nil {
-		f.wipe()
+		f.wipeAll()
 		return nil, fmt.Errorf("%w: %w", ErrPath, err)
 	}
 	if err := f.encrypt(e.provisional(t), t.added, env); err != nil {
-		f.wipe()
+		f.wipeAll()
 		return nil, err
 	}
 	return f, nil

@@ -291,6 +291,7 @@ func (e *Epoch) frameCommit(t *transition, commit *Commit, path *freshPath, r Co
 	if r.Public {
 		m, err := a.protectPublic(e.suite, e.secrets.membership, e.encoded)
 		if err != nil {
+			n.drop()
 			return nil, err
 		}
 		out.Message = m.Marshal()

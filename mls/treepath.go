@@ -113,6 +113,7 @@ func (t *RatchetTree) createPath(sender LeafIndex, signer Signer, c LeafChange, 
 		privs: map[uint32][]byte{uint32(sender.node()): leafPriv},
 	}
 	if err := f.derive(t.s, seed[t.s.nh:]); err != nil {
+		f.wipeAll()
 		return nil, err
 	}
 	signer = c.signer(signer)
@@ -120,14 +121,17 @@ func (t *RatchetTree) createPath(sender LeafIndex, signer Signer, c LeafChange, 
 	parents, leafHash := t.pathParents(f.steps, f.path.Nodes)
 	leaf.ParentHash = leafHash
 	if err := t.s.signLeaf(leaf, signer, groupID, sender); err != nil {
+		f.wipeAll()
 		return nil, err
 	}
 	f.path.LeafNode = *leaf
 	e := t.edit()
 	if err := e.setPath(sender, leaf, f.steps, parents); err != nil {
+		f.wipeAll()
 		return nil, err
 	}
 	if f.tree, err = e.tree(); err != nil {
+		f.wipeAll()
 		return nil, err
 	}
 	return f, nil
