@@ -3,6 +3,7 @@ package group
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Records lists what the group holds in memory to open frames with, under the
@@ -25,5 +26,6 @@ func (g *Group) Records() []Op {
 	for _, j := range g.rejoins {
 		s.put(s.rejoinKey(j), j.marshal(), Secret)
 	}
+	slices.SortFunc(s.out.Batch, func(a, b Op) int { return strings.Compare(a.Key, b.Key) })
 	return s.out.Batch
 }

@@ -16,6 +16,9 @@ type CommitRequest struct {
 	PSK               PSKLookup           // RFC 9420
 	Public            bool                // RFC 9420: frame it as PublicMessage
 	Credentials       CredentialValidator // nil: none are judged
+	// SpoilPath lets a test or an adversary of the simulator change the path
+	// before it is signed: what an insider can do to it. nil: nothing.
+	SpoilPath func(*UpdatePath)
 
 	// Spoil makes the commit of an adversary, for tests and simulators: what is
 	// sealed to the tree nodes that it names is rubbish (2i is leaf i).
@@ -248,6 +251,9 @@ func (e *Epoch) Commit(r CommitRequest, s Signer, env Env) (*StagedCommit, error
 			return nil, err
 		}
 		commit.Path = path.path
+		if r.SpoilPath != nil {
+			r.SpoilPath(path.path)
+		}
 	}
 	c, err := e.frameCommit(t, commit, path, r, s, env)
 	if err != nil {

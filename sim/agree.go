@@ -13,6 +13,7 @@ type standing struct {
 	inviter  string // identity; empty for founders, who were invited before the first message
 	up       bool
 	st       group.Status
+	besieged bool // there are adversaries, whose frames may wait for ever
 }
 
 func (s standing) String() string {
@@ -29,7 +30,7 @@ func (r *run) standings() []standing {
 		if !d.joined || d.attack != nil {
 			continue
 		}
-		s := standing{name: d.name, id: d.key()}
+		s := standing{name: d.name, id: d.key(), besieged: len(r.Adversaries) > 0}
 		if i >= r.Members && d.host != nil {
 			s.inviter = d.host.key()
 		}
@@ -104,7 +105,7 @@ func (a agreement) differs(s standing) string {
 		return "has other members"
 	case !a.members[s.id]:
 		return "is not among the members of its head"
-	case s.st.Parked > 0:
+	case s.st.Parked > 0 && !s.besieged:
 		return fmt.Sprintf("has %d frames parked", s.st.Parked)
 	}
 	return ""

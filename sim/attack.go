@@ -1,11 +1,24 @@
 package sim
 
-import "github.com/dmlsd/dmls/node"
+import (
+	"maps"
+
+	"github.com/dmlsd/dmls/node"
+)
 
 // attackKind is a way of misbehaving that a scenario can name.
 type attackKind struct {
+	about  string
 	params map[string]float64 // with their usual values
 	make   func(Adversary) attack
+}
+
+// usual fills in the parameters that a scenario leaves out.
+func (a Adversary) usual() Adversary {
+	with := maps.Clone(attacks[a.Name].params)
+	maps.Copy(with, a.With)
+	a.With = with
+	return a
 }
 
 // attack is what an adversary does with the device in its hands. The workload
@@ -16,9 +29,6 @@ type attack interface {
 	// stream of its own.
 	begin(r *run, d *device)
 }
-
-// attacks are all ways of misbehaving, by name.
-var attacks = map[string]attackKind{}
 
 // hooks let an adversary see and change what passes its device's network port; a
 // nil function changes nothing.

@@ -27,6 +27,7 @@ var checkers = []struct {
 	{"verdict", checkVerdicts},
 	{"keys", checkKeys},
 	{"bounds", checkBounds},
+	{"memory", checkMemory},
 }
 
 // checkConvergence: after the heal all agree in time, and stay so.
@@ -260,7 +261,7 @@ func checkVerdicts(e *evidence, _ agreement) []string {
 			out = append(out, fmt.Sprintf("%s %s (the first of %d)", w.name, w.wrong[0], n))
 		}
 		for _, ev := range w.log {
-			if ev.Kind == group.KindUnopenable {
+			if ev.Kind == group.KindUnopenable && len(e.scenario.Adversaries) == 0 {
 				out = append(out, fmt.Sprintf("%s could not open commit %s", w.name, tail(ev.CID)))
 			}
 		}
@@ -274,7 +275,7 @@ func checkKeys(e *evidence, _ agreement) []string {
 	var out []string
 	for _, w := range e.witnesses {
 		for _, ev := range w.log {
-			if ev.Kind == group.KindEquivocation {
+			if ev.Kind == group.KindEquivocation && !e.bad[ev.From] {
 				out = append(out, fmt.Sprintf("%s saw %s sign two frames with one sequence number", w.name, ev.Name))
 			}
 		}
@@ -289,7 +290,8 @@ const maxRetained = 2
 // checkBounds: after a quiet time only what is needed is retained. Where half
 // of the founders or more were removed, nothing becomes final, as they could
 // still outvote or tie the others, were their removals undone (design, section
-// 5.6); then only the caps bound what is retained.
+// 5.6); then only the caps bound what is retained. So it is where an adversary
+// is a member, who need not confirm anything.
 func checkBounds(e *evidence, a agreement) []string {
 	stay := 0
 	for _, w := range e.witnesses {
@@ -297,13 +299,29 @@ func checkBounds(e *evidence, a agreement) []string {
 			stay++
 		}
 	}
-	if !e.settled || 2*stay <= e.scenario.Members {
+	if !e.settled || 2*stay <= e.scenario.Members || slices.ContainsFunc(sortedKeys(e.bad), func(id string) bool { return a.members[id] }) {
 		return nil
 	}
 	var out []string
 	for _, w := range e.witnesses {
-		if a.members[w.id] && (w.st.Parked > 0 || w.st.RetainedEpochs > maxRetained || w.st.ForksOpen > 0) {
+		if a.members[w.id] && (w.st.Parked > 0 && !w.besieged || w.st.RetainedEpochs > maxRetained || w.st.ForksOpen > 0) {
 			out = append(out, fmt.Sprintf("%s: %s", w.name, w.standing))
+		}
+	}
+	return out
+}
+
+// checkMemory: whatever somebody sends, what is kept stays within the caps and
+// quotas of the engine's configuration.
+func checkMemory(e *evidence, _ agreement) []string {
+	c := e.scenario.config()
+	var out []string
+	for _, w := range e.witnesses {
+		switch most := c.MaxParkedPeer * e.scenario.devices(); {
+		case w.st.Parked > most:
+			out = append(out, fmt.Sprintf("%s has %d frames parked, at most %d", w.name, w.st.Parked, most))
+		case w.st.RetainedEpochs > c.MaxEpochs:
+			out = append(out, fmt.Sprintf("%s retains %d epochs, at most %d", w.name, w.st.RetainedEpochs, c.MaxEpochs))
 		}
 	}
 	return out

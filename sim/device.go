@@ -170,6 +170,9 @@ func (d *device) observe(o node.Outcome) {
 	for _, r := range o.Results {
 		switch r.Verdict {
 		case group.Rejected, group.Unopenable, group.Spent:
+			if len(d.world.Adversaries) > 0 {
+				continue // that is what they are refused for
+			}
 			note(fmt.Sprintf("refused frame %s: %v", tail(r.CID.String()), r.Reason))
 		}
 	}

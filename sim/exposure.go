@@ -24,13 +24,14 @@ type sighting struct {
 // knows nothing of keys: it is made from what the devices say of the frames
 // that they opened, and from the links that anybody in the group can read.
 type ledger struct {
-	all map[string]sighting
-	in  map[string][]sighting
+	all    map[string]sighting
+	in     map[string][]sighting
+	honest bool // nobody was in bad hands
 }
 
 // account makes the ledger of a run.
 func (w *world) account(logs [][]group.LogEntry) *ledger {
-	b := &ledger{all: map[string]sighting{}, in: map[string][]sighting{}}
+	b := &ledger{all: map[string]sighting{}, in: map[string][]sighting{}, honest: len(w.Adversaries) == 0}
 	headers := w.headers()
 	ids := map[string]string{}
 	for _, d := range w.devices {

@@ -17,12 +17,14 @@ type evidence struct {
 	deeds     []deed
 	commits   map[side]int // while a partition lasted
 	crashes   int
+	assaults  int // things that adversaries sent
 	settled   bool
 	trouble   time.Time // somebody is cut off from then on
 	healed    time.Time // and nobody any more
 	heal      time.Duration
 	thefts    []Theft
-	err       error // why the run broke off
+	bad       map[string]bool // identities of adversaries
+	err       error           // why the run broke off
 }
 
 // witness is a device that got into the group.
@@ -36,8 +38,11 @@ type witness struct {
 }
 
 func (r *run) evidence() *evidence {
-	e := &evidence{scenario: r.Scenario, deeds: r.deeds, commits: r.commits, crashes: r.deaths, settled: r.settled,
-		trouble: r.moment(r.trouble()), healed: r.healed, err: r.err}
+	e := &evidence{scenario: r.Scenario, deeds: r.deeds, commits: r.commits, crashes: r.deaths, assaults: r.assaults, settled: r.settled,
+		trouble: r.moment(r.trouble()), healed: r.healed, bad: map[string]bool{}, err: r.err}
+	for _, a := range r.Adversaries {
+		e.bad[r.devices[a.Device].key()] = true
+	}
 	for _, text := range r.order {
 		e.said = append(e.said, r.said[text])
 	}
@@ -158,6 +163,8 @@ func (e *evidence) vacuous() string {
 	}
 	least := e.scenario.Least
 	switch forks := e.forks(); {
+	case len(e.scenario.Adversaries) > 0 && e.assaults == 0:
+		return "the adversaries did nothing"
 	case len(e.said) < least.Messages:
 		return fmt.Sprintf("%d messages, want %d", len(e.said), least.Messages)
 	case forks < least.Forks:

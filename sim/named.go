@@ -15,7 +15,7 @@ var examples embed.FS
 // class its turn, the classes, and the examples in sim/scenarios.
 func Names() []string {
 	names := []string{"suite"}
-	for _, c := range classes {
+	for _, c := range slices.Concat(classes, Sieges()) {
 		names = append(names, c.Name)
 	}
 	files, _ := examples.ReadDir("scenarios") // embedded
@@ -31,8 +31,9 @@ func Named(name string) (func(seed uint64) Scenario, error) {
 	if name == "suite" {
 		return Suite, nil
 	}
-	if i := slices.IndexFunc(classes, func(c Class) bool { return c.Name == name }); i >= 0 {
-		return classes[i].Scenario, nil
+	all := slices.Concat(classes, Sieges())
+	if i := slices.IndexFunc(all, func(c Class) bool { return c.Name == name }); i >= 0 {
+		return all[i].Scenario, nil
 	}
 	b, err := examples.ReadFile(path.Join("scenarios", name+".toml"))
 	if err != nil {

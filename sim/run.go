@@ -162,7 +162,7 @@ func (r *run) planPartition(i int) {
 func (r *run) form() {
 	for i := range r.Adversaries {
 		a := r.Adversaries[i]
-		r.devices[a.Device].attack = attacks[a.Name].make(a)
+		r.devices[a.Device].attack = attacks[a.Name].make(a.usual())
 	}
 	first := r.devices[0]
 	if r.Found == FoundAtOnce {

@@ -106,6 +106,8 @@ var sabotage = []struct {
 	{"a commit does not open", "verdict", func(e *evidence) { e.tell(group.KindUnopenable) }},
 	{"a key is used twice", "keys", func(e *evidence) { e.tell(group.KindEquivocation) }},
 	{"a device never forgets", "bounds", func(e *evidence) { e.reader().st.RetainedEpochs = 30 }},
+	{"a device parks without end", "memory", func(e *evidence) { e.reader().st.Parked = 1 << 20 }},
+	{"a device has more epochs than it may", "memory", func(e *evidence) { e.reader().st.RetainedEpochs = 1 << 20 }},
 	{"a fork stays open", "bounds", func(e *evidence) { e.reader().st.ForksOpen = 1 }},
 	{"the run breaks off", "broke off", func(e *evidence) { e.err = errors.New("spins") }},
 }

@@ -87,10 +87,11 @@ func (w *world) book() (*ledger, error) {
 
 // differ compares what thieves read with what the rules let them read. A
 // device that was stranded may have offers whose Welcomes the thief opens or
-// not: there the model is an upper bound.
+// not, and adversaries send what opens for some: there the model is an upper
+// bound.
 func (b *ledger) differ(got spoils, r regime, loots ...*loot) []string {
 	may := b.exposed(r, loots...)
-	exact := !slices.ContainsFunc(loots, (*loot).stranded)
+	exact := b.honest && !slices.ContainsFunc(loots, (*loot).stranded)
 	who := loots[0].name
 	for _, l := range loots[1:] {
 		who += "+" + l.name

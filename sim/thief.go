@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -25,6 +26,7 @@ type thief struct {
 	roots  map[string][]source // PPRF states by epoch
 	tried  map[string]bool
 	queue  []view
+	heard  int // captured blocks taken in
 	spoils spoils
 	fault  error // something of the engine's own does not load
 }
@@ -61,17 +63,56 @@ const simSuite = mls.MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519
 // rob lets a thief go through what was taken. What a leaky disk failed to
 // erase counts only if leaks is set.
 func (w *world) rob(leaks bool, loots ...*loot) (spoils, error) {
-	t := &thief{loots: loots, now: w.now, frames: map[string][]sealed{}, nodes: map[string][]byte{}, epochs: map[view]*mls.Epoch{},
-		roots: map[string][]source{}, tried: map[string]bool{}, spoils: newSpoils()}
-	if err := t.unseal(w); err != nil {
+	t, err := w.newThief(leaks, loots...)
+	if err != nil {
 		return spoils{}, err
 	}
+	t.listen(w)
+	return t.spoils, t.fault
+}
+
+func (w *world) newThief(leaks bool, loots ...*loot) (*thief, error) {
+	t := &thief{loots: loots, now: w.now, frames: map[string][]sealed{}, nodes: map[string][]byte{}, epochs: map[view]*mls.Epoch{},
+		roots: map[string][]source{}, tried: map[string]bool{}, spoils: newSpoils()}
+	l := loots[0]
+	var st struct{ Generation uint32 }
+	if err := json.Unmarshal(l.records[group.Prefix(l.gid)+"state"].Value, &st); err != nil {
+		return nil, fmt.Errorf("sim: thief: %w", err)
+	}
+	key := l.records[group.Prefix(l.gid)+"gossip"].Value
+	if len(key) != frame.SecretLen {
+		return nil, fmt.Errorf("sim: thief: no gossip key at %s", l.name)
+	}
+	t.gossip = frame.NewGossip(key, st.Generation)
 	for i, l := range loots {
 		for hash, record := range l.nodes() {
 			t.nodes[hash] = record
 		}
 		t.unpack(i, leaks)
 		t.welcome(w, i)
+	}
+	return t, nil
+}
+
+// listen takes in the blocks that were captured since, tries everything on
+// them, and ends when nothing leads further.
+func (t *thief) listen(w *world) {
+	var news []sealed
+	for _, c := range w.heard[t.heard:] {
+		if f, ok := t.unseal(c, w.captured[c].data); ok {
+			news = append(news, f)
+			at := f.header.Links.Parent.String()
+			t.frames[at] = append(t.frames[at], f)
+		}
+	}
+	t.heard = len(w.heard)
+	t.now = w.now
+	for _, v := range t.views() {
+		for _, f := range news {
+			if f.header.Links.Parent.String() == v.at && !slices.Contains(t.queue, v) {
+				t.try(v, t.epochs[v], f)
+			}
+		}
 	}
 	for len(t.queue) > 0 || t.mix() {
 		if len(t.queue) > 0 {
@@ -80,39 +121,32 @@ func (w *world) rob(leaks bool, loots ...*loot) (spoils, error) {
 			t.search(v, t.epochs[v])
 		}
 	}
-	return t.spoils, t.fault
 }
 
-// unseal opens the seal around every block with the group's gossip key.
-func (t *thief) unseal(w *world) error {
-	l := t.loots[0]
-	var st struct{ Generation uint32 }
-	if err := json.Unmarshal(l.records[group.Prefix(l.gid)+"state"].Value, &st); err != nil {
-		return fmt.Errorf("sim: thief: %w", err)
+// unseal opens the seal around a block with the group's gossip key.
+func (t *thief) unseal(c string, block []byte) (sealed, bool) {
+	plain, _, err := t.gossip.Open(block)
+	if err != nil {
+		return sealed{}, false // junk of an adversary
 	}
-	key := l.records[group.Prefix(l.gid)+"gossip"].Value
-	if len(key) != frame.SecretLen {
-		return fmt.Errorf("sim: thief: no gossip key at %s", l.name)
+	f, err := frame.Parse(plain)
+	if err != nil {
+		return sealed{}, false
 	}
-	t.gossip = frame.NewGossip(key, st.Generation)
-	for _, c := range w.heard {
-		plain, _, err := t.gossip.Open(w.captured[c].data)
-		if err != nil {
-			continue // junk of an adversary
-		}
-		f, err := frame.Parse(plain)
-		if err != nil {
-			continue
-		}
-		m, err := mls.ParsePrivateMessage(f.Message)
-		if err != nil {
-			continue
-		}
-		h := f.Header()
-		at := h.Links.Parent.String()
-		t.frames[at] = append(t.frames[at], sealed{c, h, m})
+	m, err := mls.ParsePrivateMessage(f.Message)
+	return sealed{c, f.Header(), m}, err == nil
+}
+
+// views lists what the thief has, in a fixed order.
+func (t *thief) views() []view {
+	out := make([]view, 0, len(t.epochs))
+	for v := range t.epochs {
+		out = append(out, v)
 	}
-	return nil
+	slices.SortFunc(out, func(a, b view) int {
+		return cmp.Or(cmp.Compare(a.who, b.who), cmp.Compare(a.at, b.at), cmp.Compare(a.state, b.state))
+	})
+	return out
 }
 
 // unpack takes the epochs out of a loot: as the disk has them, as the memory
@@ -278,14 +312,7 @@ func (t *thief) mix() bool {
 	if len(t.loots) == 1 {
 		return false
 	}
-	views := make([]view, 0, len(t.epochs))
-	for v := range t.epochs {
-		views = append(views, v)
-	}
-	slices.SortFunc(views, func(a, b view) int {
-		return strings.Compare(fmt.Sprint(a.who, a.at, a.state), fmt.Sprint(b.who, b.at, b.state))
-	})
-	for _, v := range views {
+	for _, v := range t.views() {
 		for _, s := range slices.Clone(t.roots[v.at]) {
 			if key := fmt.Sprint(v, s.of); s.of != v && !t.tried[key] {
 				t.tried[key] = true

@@ -46,6 +46,7 @@ type world struct {
 	captured map[string]capture // blocks that were published, by CID
 	heard    []string           // their CIDs, in order
 	welcomes map[string][]byte  // bundles by KeyPackageRef, hex
+	assaults int                // things that adversaries sent
 	loots    []*loot            // copies of devices that thieves took
 }
 

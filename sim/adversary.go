@@ -1,0 +1,260 @@
+package sim
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/dmlsd/dmls/frame"
+	"github.com/dmlsd/dmls/group"
+	"github.com/dmlsd/dmls/mls"
+)
+
+// attacks are all ways of misbehaving, by name. What they have in common is in
+// insider: keys and signature of a member, ears and arms everywhere.
+var attacks = map[string]attackKind{
+	"removed-forker": {"goes on forking above and at its own removal, and votes for that", again, plot(removedForker)},
+	"removed-voter":  {"was removed and goes on sending where it was a member", again, plot(removedVoter)},
+	"tag-grinder": {"forks the head's parent with the greatest of many confirmation tags",
+		map[string]float64{"rounds": 3, "every": 4, "tries": 24}, plot(tagGrinder)},
+	"equivocator": {"gives each half of the group other commits under one sequence number",
+		map[string]float64{"rounds": 2, "every": 5, "siblings": 5}, plot(equivocator)},
+	"path-poisoner": {"commits with a path that opens for one half of the tree only", few, plot(pathPoisoner)},
+	"re-encrypter":  {"seals others' commits again, with another tag and with other padding", again, plot(reencrypter)},
+	"withholder": {"commits in secret and shows it when the others have gone on",
+		map[string]float64{"chain": 3, "hold": 15}, plot(withholder)},
+	"backdater": {"forks the oldest epoch that it has keys of", again, plot(backdater)},
+	"minter": {"mints a long chain of commits beside the head",
+		map[string]float64{"depth": 40}, plot(minter)},
+	"flooder": {"sends frames that wait for what will never come",
+		map[string]float64{"rounds": 3, "every": 2, "frames": 40, "bytes": 1024}, plot(flooder)},
+	"remover": {"removes a member; two of them remove each other", map[string]float64{"of": 0}, plot(remover)},
+	"sybil":   {"forks and adds many members that are all its own", map[string]float64{"adds": 12}, plot(sybil)},
+	"lying-merger": {"claims with supersedes to have consolidated everybody's branches", few,
+		plot(lyingMerger)},
+	"lying-notice": {"tells everybody that the branch they are on has lost", again, plot(lyingNotice)},
+}
+
+var (
+	again = map[string]float64{"rounds": 10, "every": 3}
+	few   = map[string]float64{"rounds": 3, "every": 4}
+)
+
+// plotter seizes its device when its time comes.
+type plotter struct {
+	a   Adversary
+	act func(*insider, Adversary)
+}
+
+func plot(act func(*insider, Adversary)) func(Adversary) attack {
+	return func(a Adversary) attack { return &plotter{a, act} }
+}
+
+func (p *plotter) begin(r *run, d *device) {
+	r.at(r.moment(p.a.From), func() {
+		if !d.joined {
+			return
+		}
+		if in := r.seize(d); in != nil {
+			p.act(in, p.a)
+		}
+	})
+}
+
+// removedForker commits, again and again, in the last epochs in which it was a
+// member: at the parent of its removal, and further up.
+func removedForker(in *insider, a Adversary) {
+	in.every(a, func(round int) {
+		in.listen()
+		all := in.epochs()
+		all = all[max(0, len(all)-3):]
+		b, child := in.commit(all[round%len(all)], mls.CommitRequest{}, nil)
+		in.send(b)
+		if in.epoch(child) != nil {
+			in.send(in.say(child, sayAck, nil, nil))
+		}
+	})
+}
+
+func removedVoter(in *insider, a Adversary) {
+	in.every(a, func(int) {
+		in.listen()
+		all := in.epochs()
+		in.send(in.say(all[len(all)-1], sayAck, nil, nil))
+	})
+}
+
+func tagGrinder(in *insider, a Adversary) {
+	in.every(a, func(int) {
+		if at := in.parentOf(in.head()); in.epoch(at) != nil {
+			in.tries = int(a.With["tries"])
+			b, _ := in.commit(at, mls.CommitRequest{}, nil)
+			in.send(b)
+		}
+	})
+}
+
+func equivocator(in *insider, a Adversary) {
+	in.every(a, func(int) {
+		at := in.head()
+		if at == "" {
+			return
+		}
+		next, prev := in.next, in.prev
+		to := in.honest()
+		for i := range int(a.With["siblings"]) {
+			in.next, in.prev = next, prev
+			b, _ := in.commit(at, mls.CommitRequest{}, nil)
+			in.send(b, to[i%len(to)])
+		}
+	})
+}
+
+// pathPoisoner spoils what is encrypted to the other half of the tree.
+func pathPoisoner(in *insider, a Adversary) {
+	in.every(a, func(int) {
+		if at := in.head(); at != "" {
+			b, _ := in.commit(at, mls.CommitRequest{SpoilPath: func(p *mls.UpdatePath) {
+				for i := range p.Nodes[len(p.Nodes)-1].EncryptedPathSecret {
+					c := p.Nodes[len(p.Nodes)-1].EncryptedPathSecret[i].Ciphertext
+					c[len(c)-1] ^= 1
+				}
+			}}, nil)
+			in.send(b)
+		}
+	})
+}
+
+func withholder(in *insider, a Adversary) {
+	at := in.head()
+	if at == "" {
+		return
+	}
+	var chain []frame.Block
+	for range int(a.With["chain"]) {
+		var b frame.Block
+		b, at = in.commit(at, mls.CommitRequest{}, nil)
+		chain = append(chain, b)
+	}
+	in.r.at(in.r.moment(a.From+Span(a.With["hold"]*1e9)), func() {
+		for _, b := range chain {
+			in.send(b)
+		}
+	})
+}
+
+func backdater(in *insider, a Adversary) {
+	in.every(a, func(int) {
+		in.listen()
+		b, _ := in.commit(in.epochs()[0], mls.CommitRequest{}, nil)
+		in.send(b)
+	})
+}
+
+func minter(in *insider, a Adversary) {
+	at := in.above()
+	for range int(a.With["depth"]) {
+		if in.epoch(at) == nil {
+			return
+		}
+		var b frame.Block
+		b, at = in.commit(at, mls.CommitRequest{}, nil)
+		in.send(b)
+	}
+}
+
+// flooder needs the gossip key alone: what never opens is never verified.
+func flooder(in *insider, a Adversary) {
+	in.every(a, func(int) {
+		for range int(a.With["frames"]) {
+			in.send(in.junk(int(a.With["bytes"])))
+		}
+	})
+}
+
+func remover(in *insider, a Adversary) {
+	at := in.head()
+	if at == "" {
+		return
+	}
+	of := in.r.devices[int(a.With["of"])]
+	for leaf, node := range in.epoch(at).Tree().Leaves() {
+		if string(node.SignatureKey) == string(of.id.ID()) {
+			b, child := in.commit(at, mls.CommitRequest{Proposals: []mls.Proposal{&mls.Remove{Removed: leaf}}}, nil)
+			in.send(b)
+			in.send(in.say(child, sayAck, nil, nil))
+			in.r.deeds = append(in.r.deeds, deed{remove: true, by: in.d.key(), of: of.key()})
+			return
+		}
+	}
+}
+
+func sybil(in *insider, a Adversary) {
+	at := in.above()
+	if at == "" {
+		return
+	}
+	var adds []mls.Proposal
+	for i := range int(a.With["adds"]) {
+		signer, err := mls.NewEd25519Signer(in.bytes(32))
+		if err != nil {
+			in.r.fail(err)
+			return
+		}
+		kp, err := group.NewKeyPackage(group.Env{Now: in.r.now, Rand: in.rand}, group.Identity{Name: fmt.Sprintf("sybil%d", i), Signer: signer})
+		if err != nil {
+			in.r.fail(err)
+			return
+		}
+		adds = append(adds, &mls.Add{KeyPackage: *kp.KeyPackage})
+	}
+	b, _ := in.commit(at, mls.CommitRequest{Proposals: adds}, nil)
+	in.send(b)
+}
+
+// lyingMerger names every commit that it knows.
+func lyingMerger(in *insider, a Adversary) {
+	in.every(a, func(int) {
+		at := in.head()
+		if at == "" {
+			return
+		}
+		var all []cid.Cid
+		for _, c := range sortedKeys(in.thief.spoils.epochs) {
+			if id, err := cid.Decode(c); err == nil && c != at {
+				all = append(all, id)
+			}
+		}
+		slices.SortFunc(all, func(a, b cid.Cid) int { return slices.Compare(a.Bytes(), b.Bytes()) })
+		b, _ := in.commit(at, mls.CommitRequest{}, func(l *frame.Links) {
+			l.Supersedes = all[:min(len(all), frame.MaxSupersedes)]
+		})
+		in.send(b)
+	})
+}
+
+// lyingNotice: the head that it names is one that nobody has ever seen.
+func lyingNotice(in *insider, a Adversary) {
+	in.every(a, func(int) {
+		nowhere := frame.CIDOf(in.bytes(32))
+		for _, o := range in.honest() {
+			in.signal(o, in.notice(o, nowhere))
+		}
+	})
+}
+
+// notice is a signed notice as package group makes it.
+func (in *insider) notice(o *device, head cid.Cid) []byte {
+	field := func(to, b []byte) []byte {
+		return append(binary.BigEndian.AppendUint32(to, uint32(len(b))), b...)
+	}
+	self := o.incarnation()
+	content := field(field(field(field(nil, in.epoch(in.epochs()[0]).GroupID()), self), head.Bytes()), in.d.id.ID())
+	sig, err := mls.SignWithLabel(simSuite, in.d.id.Signer, "DMLSNotice", content)
+	if err != nil {
+		in.r.fail(err)
+	}
+	return field(field(field(field([]byte{1}, self), head.Bytes()), in.d.id.ID()), sig)
+}

@@ -1,0 +1,50 @@
+package sim
+
+import (
+	"slices"
+	"time"
+)
+
+// A siege is a group with one kind of adversary in it, who acts while the
+// group is cut in two and after the heal. Each has a name of its own,
+// "attack-" and the adversary's.
+const siegePrefix = "attack-"
+
+// Sieges lists them.
+func Sieges() []Class {
+	var out []Class
+	for _, name := range sortedKeys(attacks) {
+		out = append(out, Class{siegePrefix + name, attacks[name].about, func(d *draft) { d.siege(name) }})
+	}
+	return out
+}
+
+func (d *draft) siege(name string) {
+	d.crowd(6, 9, 1)
+	d.s.Network.Topology = Mesh // elsewhere a member who is silent cuts the network for good
+	bad := d.between(1, d.s.Members-1)
+	at := d.seconds(4, 7)
+	until := at + d.seconds(16, 22)
+	d.part(at, until, d.deal(2), 2)
+	a := Adversary{Name: name, Device: bad, From: at + d.seconds(1, 8), Until: until + Span(8*time.Second)}
+	switch name {
+	case "removed-forker", "removed-voter":
+		// By those that stay: who removes it is not removed in turn.
+		d.s.Events = append(d.s.Events, Event{At: at - Span(3*time.Second), Do: Remove, By: Devices{0}, Of: Devices{bad}})
+	case "remover":
+		other := 1 + bad%(d.s.Members-1)
+		d.s.Policy = "open"
+		a.With = map[string]float64{"of": float64(other)}
+		d.s.Adversaries = append(d.s.Adversaries, Adversary{Name: name, Device: other, From: a.From, Until: a.Until,
+			With: map[string]float64{"of": float64(bad)}})
+	}
+	d.s.Adversaries = append(d.s.Adversaries, a)
+	// Members of this group do not lose each other but by the adversary.
+	d.s.Loads = slices.DeleteFunc(d.s.Loads, func(l Load) bool { return l.Do == Commit })
+	for _, island := range d.s.Partitions[0].Islands {
+		d.s.work(Load{Do: Update, By: island, From: at + Span(time.Second), Until: until - Span(3*time.Second), Count: 2})
+		d.s.work(Load{Do: Add, By: island, From: at + Span(time.Second), Until: until - Span(3*time.Second), Count: 1})
+	}
+	d.chat(24)
+	d.s.Least.Forks = 0
+}
