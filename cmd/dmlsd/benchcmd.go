@@ -24,7 +24,7 @@ the member makes in a large group, and the bytes that travel in a small one,
 beside one message for each of the others. No daemon is needed, and nothing is
 sent. docs/performance.md has the times, and another implementation beside ours.`,
 	}
-	members := cmd.Flags().Int("members", 100_000, "size of the large group; the default takes some ten seconds")
+	members := cmd.Flags().Int("members", 100_000, "size of the large group; the default takes half a minute on one core")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		if *members < headline.Least {
