@@ -46,6 +46,11 @@ type Config struct {
 	RejectCache int
 }
 
+// rivalDelay is how long a joiner that followed one of two rival re-adds is
+// left there before it is told that the other won. By then all have been heard;
+// and if the choice flips after all, it still has both Welcomes.
+func (c Config) rivalDelay() time.Duration { return min(c.ReaddDelay, 2*c.AckMax+2*c.NoticeEvery) }
+
 // LAN suits members on one network.
 func LAN() Config {
 	return Config{

@@ -29,7 +29,7 @@ func (s *step) planNotices() {
 		wait := 2 * s.cfg.NoticeEvery
 		switch {
 		case s.epochs[s.head].leaves.find(a.Who.Key) != "":
-			wait = s.cfg.ReaddDelay // a rival re-add: until its votes are in, the choice may flip
+			wait = s.cfg.rivalDelay() // a rival re-add: until its votes are in, the choice may flip
 		case a.Author == keyOf(s.self):
 			wait = 0
 		}

@@ -2,6 +2,7 @@ package group_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -197,4 +198,69 @@ func (w *world) forgeAdd(d *device, kp []byte) []byte {
 		return nil
 	}
 	return out.Publish[0].Data
+}
+
+// Two members add a stranded joiner again at once, and it follows the one that
+// loses: it is led over in seconds, with the delays of a LAN, and has read what
+// was said on either side.
+func TestRivalReaddsAreSettledSoon(t *testing.T) {
+	w := newWorld(t, "ada", "ben", "cleo", "dan", "eve", "finn")
+	w.cfg = group.LAN()
+	w.create("ada")
+	for _, n := range []string{"ben", "cleo", "dan", "eve"} {
+		w.join("ada", n)
+	}
+	w.run(20 * time.Second)
+	w.cut(1, "eve")
+	w.join("eve", "finn")
+	w.update("ada")
+	w.say("ben", "x")
+	w.say("cleo", "x")
+	w.run(5 * time.Second)
+	w.heal()
+	finn := w.devices["finn"]
+	for range 100 {
+		if w.run(100 * time.Millisecond); finn.g.Status().State == "stranded" {
+			break
+		}
+	}
+	w.run(2 * time.Second)
+	kp := finn.g.OfferedKeyPackage()
+	if kp == nil {
+		t.Fatalf("finn, %s, offers nothing", finn.g.Status().State)
+	}
+	w.cut(2, "dan", "eve", "finn")
+	add := group.Change{Add: [][]byte{kp}}
+	out := w.step(w.devices["dan"], add)
+	w.step(finn, group.Hear{Payload: w.devices["dan"].g.WelcomeSignal(out.Welcomes[0]), From: "dan"})
+	w.flush()
+	w.say("dan", "on the branch that loses")
+	out = w.step(w.devices["ben"], add)
+	w.say("ben", "on the branch that wins")
+	w.say("cleo", "x")
+	w.say("ada", "x")
+	w.heal()
+	w.step(finn, group.Hear{Payload: w.devices["ben"].g.WelcomeSignal(out.Welcomes[0]), From: "ben"})
+	w.flush()
+	healed := w.now
+	for range 300 {
+		if w.run(100 * time.Millisecond); finn.g.Status().Head == w.devices["ada"].g.Status().Head {
+			break
+		}
+		if len(w.queue) == 0 && w.now.Sub(healed)%(2*time.Second) == 0 {
+			w.sync()
+			w.step(finn, group.Hear{Payload: w.devices["ben"].g.WelcomeSignal(out.Welcomes[0]), From: "ben"})
+		}
+	}
+	w.run(5 * time.Second)
+	w.sync()
+	w.agree("ada", "ben", "cleo", "dan", "eve", "finn")
+	if took := w.now.Sub(healed); took > 25*time.Second {
+		t.Errorf("finn was led over after %v", took)
+	}
+	for _, want := range []string{"dan: on the branch that loses", "ben: on the branch that wins"} {
+		if !slices.Contains(finn.texts(), want) {
+			t.Errorf("finn never read %q; it read %q", want, finn.texts())
+		}
+	}
 }
