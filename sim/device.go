@@ -328,6 +328,9 @@ func (s *sink) Events(_ string, events []group.Event) {
 	for _, e := range events {
 		s.shown = append(s.shown, telling{e, w.now})
 		w.history.event(w.now, s.name, e)
+		if w.meter != nil {
+			w.meter.event((*device)(s), e)
+		}
 		switch {
 		case e.Kind == group.KindCommit && e.Mine:
 			w.credit(s.number)

@@ -53,6 +53,9 @@ func (p *port) Publish(topic string, block []byte) error {
 	}
 	for _, b := range blocks {
 		p.d.world.tap(b)
+		if m := p.d.world.meter; m != nil {
+			m.publish(b)
+		}
 		p.d.hasSeen(b)
 		p.d.flood(topic, b, "")
 	}

@@ -114,7 +114,9 @@ func (r *run) play() {
 			d.attack.begin(r, d)
 		}
 	}
-	r.planThefts(theftsEach, r.ends.Add(r.calm()))
+	if r.meter == nil {
+		r.planThefts(theftsEach, r.ends.Add(r.calm()))
+	}
 	for _, after := range r.robbed {
 		r.after(after, func() {
 			for _, d := range r.devices[:r.Members] {
@@ -125,6 +127,9 @@ func (r *run) play() {
 	healAt := r.moment(r.Scenario.healed())
 	r.at(healAt, func() {
 		r.healed = r.now
+		if r.meter != nil {
+			r.meter.heal(r)
+		}
 		r.history.line(r.now, "", "nobody is cut off any more")
 	})
 	r.world.run(healAt, nil)

@@ -40,6 +40,7 @@ type world struct {
 	deaths  int
 	history *history
 	trace   *trace // nil: nobody wants to see it
+	meter   *meter // nil: nothing is measured
 	err     error
 
 	engine   group.Config

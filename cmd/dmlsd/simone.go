@@ -3,9 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -123,6 +126,46 @@ any violation, the page written all the same.`,
 		fmt.Fprintf(a.out, "report      %s\n", *out)
 		return brokenPromise(res)
 	})
+	return cmd
+}
+
+func (a *app) simMeasureCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "measure", Short: "Measure what forks cost, and write the tables of docs/forks.md", Args: cobra.NoArgs,
+		Long: `Measures forks in virtual time and writes the tables into a page, each in place of
+the one that is there. Times and bytes of the network are a function of the
+scenario; processor times are this machine's.`,
+	}
+	out := cmd.Flags().String("out", "docs/forks.md", "page to write into")
+	var names []string
+	for _, m := range sim.Measurements() {
+		names = append(names, m.Name)
+	}
+	only := cmd.Flags().StringSlice("only", names, "sections to measure")
+	cmd.RunE = func(*cobra.Command, []string) error {
+		for _, name := range *only {
+			if !slices.Contains(names, name) {
+				return &api.Error{What: "cannot measure that", Why: fmt.Sprintf("there is no section %q", name), Fix: "sections: " + strings.Join(names, ", "), Code: api.Usage}
+			}
+		}
+		page, err := os.ReadFile(*out)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return api.Explain("cannot read the page", err)
+		}
+		for _, m := range sim.Measurements() {
+			if !slices.Contains(*only, m.Name) {
+				continue
+			}
+			fmt.Fprintf(a.talk, "%s\n", m.Title)
+			if page, err = m.Into(page); err != nil {
+				return api.Explain("the measurement broke off", err)
+			}
+			if err := os.WriteFile(*out, page, 0o644); err != nil { // nothing in it is secret
+				return api.Explain("cannot write the page", err)
+			}
+		}
+		return nil
+	}
 	return cmd
 }
 
