@@ -148,7 +148,7 @@ type ExternalCommit struct {
 	PSK               PSKLookup
 	AuthenticatedData []byte
 	Window            Window
-	Credentials       CredentialValidator // nil: none are judged
+	Credentials       CredentialValidator // nil: none are judged but that of a resync, which must be the old one
 }
 
 // CommitExternal joins a group by the GroupInfo of one of its members (an

@@ -378,6 +378,13 @@ func (p *picky) Replaces(old, successor *LeafNode) error {
 	return nil
 }
 
+// anybody is a CredentialValidator that lets everything pass.
+type anybody struct{}
+
+func (anybody) Validate(CipherSuite, *LeafNode, time.Time) error             { return nil }
+func (anybody) ValidateSender(CipherSuite, *ExternalSender, time.Time) error { return nil }
+func (anybody) Replaces(*LeafNode, *LeafNode) error                          { return nil }
+
 // Section 5.3.1: the application judges every credential that comes in.
 func TestCredentialValidator(t *testing.T) {
 	all := newGroup(t, RFC9420, 3, 98, false)
@@ -416,7 +423,7 @@ func TestCredentialValidator(t *testing.T) {
 	if _, err := CommitExternal(groupInfo(t, b, true), nil, ExternalCommit{Leaf: stranger.options(), Resync: &victim, Credentials: v}, stranger.signer, stranger.env); !errors.Is(err, ErrCredential) {
 		t.Errorf("resync, own side: %v", err)
 	}
-	bad := stranger.externalCommit(groupInfo(t, b, true), nil, ExternalCommit{Resync: &victim})
+	bad := stranger.externalCommit(groupInfo(t, b, true), nil, ExternalCommit{Resync: &victim, Credentials: anybody{}})
 	pm, err := ParseMLSMessage(bad.Message)
 	if err != nil {
 		t.Fatal(err)

@@ -22,7 +22,7 @@ type OpenOptions struct {
 	// PSK looks up pre-shared keys. RFC 9420 only.
 	PSK PSKLookup
 	// Credentials judges the credentials that a commit or proposal brings. nil:
-	// none are judged.
+	// none are judged, but a resync must present the credential that it removes.
 	Credentials CredentialValidator
 }
 

@@ -141,6 +141,15 @@ func sameExtensions(x, y *writer, a, b []Extension) bool {
 	return bytes.Equal(x.buf, y.buf)
 }
 
+// sameCredential is what stands for the same client where no validator knows
+// better.
+func sameCredential(a, b *LeafNode) bool {
+	x, y := new(writer), new(writer)
+	a.Credential.write(x)
+	b.Credential.write(y)
+	return bytes.Equal(x.buf, y.buf)
+}
+
 // checkClients checks that each member of the new group presents a client of
 // the old one. After a ReInit the membership is the same: as many members, and
 // each with another one of the old group (section 11.2). The leaves of a branch
@@ -150,10 +159,7 @@ func (e *Epoch) checkClients(tree *RatchetTree, v CredentialValidator, pairs boo
 		if v != nil {
 			return v.Replaces(old, successor) == nil
 		}
-		a, b := new(writer), new(writer)
-		old.Credential.write(a)
-		successor.Credential.write(b)
-		return bytes.Equal(a.buf, b.buf)
+		return sameCredential(old, successor)
 	}
 	taken := map[LeafIndex]bool{}
 	for i, leaf := range tree.Leaves() {

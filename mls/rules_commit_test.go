@@ -269,8 +269,13 @@ func TestExternalCommitRules(t *testing.T) {
 			refused(t, send(&Commit{Proposals: r.list, Path: r.path}, joiner.signer), r.want, "")
 		})
 	}
+	t.Run("resync with another credential", func(t *testing.T) {
+		err := send(&Commit{Proposals: byValue(init(), &Remove{Removed: 2}), Path: path}, joiner.signer)
+		refused(t, err, ErrCredential, "another credential than leaf 2")
+	})
 	t.Run("resync keeps the key", func(t *testing.T) {
-		kept := *leaf.renew(LeafNodeSourceCommit, a.e.tree.Leaf(2).EncryptionKey, joiner.signer, LeafChange{})
+		gone := a.e.tree.Leaf(2)
+		kept := *leaf.renew(LeafNodeSourceCommit, gone.EncryptionKey, joiner.signer, LeafChange{Credential: &gone.Credential})
 		if err := a.e.suite.signLeaf(&kept, joiner.signer, a.e.context.GroupID, 2); err != nil {
 			t.Fatal(err)
 		}

@@ -97,8 +97,13 @@ func (e *Epoch) judgeProposal(v CredentialValidator, p Proposal, from Sender, no
 }
 
 // judge judges the credentials that a commit brings; leaf is that of its path.
+// Without a validator, only a resync is judged: it presents the credential that
+// it removes, or anybody could take anybody's place.
 func (e *Epoch) judge(v CredentialValidator, t *transition, leaf *LeafNode, now time.Time) error {
 	if v == nil {
+		if leaf != nil && t.external && len(t.removed) > 0 && !sameCredential(e.tree.Leaf(t.removed[0]), leaf) {
+			return fmt.Errorf("%w: a resync with another credential than leaf %d", ErrCredential, t.removed[0])
+		}
 		return nil
 	}
 	for _, p := range t.list {
