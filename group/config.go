@@ -16,7 +16,8 @@ type Config struct {
 	// alone: the others are there to be compared with it.
 	Rule dag.Rule
 	// MaxEpochs bounds how many epochs keep their secrets while somebody stays
-	// silent; the oldest goes first. At least 2: the head and its parent.
+	// silent; the oldest goes first. At 1 the head alone is kept, as in plain MLS,
+	// and a fork splits the group for good: for comparison.
 	MaxEpochs int
 	// MaxAge bounds how long an epoch that is not the head keeps its secrets,
 	// and how long a removed device keeps the group.
@@ -86,8 +87,8 @@ var ErrConfig = errors.New("group: bad configuration")
 // Validate names the first field that makes no sense.
 func (c Config) Validate() error {
 	switch {
-	case c.MaxEpochs < 2:
-		return fmt.Errorf("%w: MaxEpochs %d, want 2 or more", ErrConfig, c.MaxEpochs)
+	case c.MaxEpochs < 1:
+		return fmt.Errorf("%w: MaxEpochs %d, want 1 or more", ErrConfig, c.MaxEpochs)
 	case c.MaxAge <= 0:
 		return fmt.Errorf("%w: MaxAge %v, want a positive time", ErrConfig, c.MaxAge)
 	case c.MaxParked < 1<<16 || c.MaxParkedPeer < 1:

@@ -39,7 +39,7 @@ type Comparison struct {
 const (
 	PPRFOn  = "DMLS"
 	PPRFOff = "plain init secret"
-	Vanilla = "RFC 9420"
+	Vanilla = "nothing kept, as in RFC 9420"
 )
 
 // Compare robs every founder again and again and says what that yields under

@@ -45,7 +45,7 @@ func (w *world) account(logs [][]group.LogEntry) *ledger {
 			}
 			s := sighting{cid: e.CID, at: e.Parent, kind: e.Kind, author: e.From, generation: h.Links.Generation, heard: w.captured[e.CID].at}
 			for _, a := range e.Actions {
-				if verb, name, _ := strings.Cut(a, " "); verb == "remove" || verb == "leave" {
+				if verb, name, _ := strings.Cut(a, " "); verb == "remove" || verb == "leave" || verb == "re-add" {
 					s.gone = append(s.gone, ids[name])
 				}
 			}

@@ -130,7 +130,7 @@ func (l *loot) offers() map[string][]byte {
 // holds lists the epochs that the device, by its own event log, holds.
 func (l *loot) holds() []string {
 	held := map[string]bool{}
-	gone := []string{"remove " + l.name, "leave " + l.name}
+	gone := []string{"remove " + l.name, "leave " + l.name, "re-add " + l.name}
 	for _, e := range l.log {
 		switch {
 		case e.Kind == group.KindJoined, e.Kind == group.KindRejoined && e.CID != "":

@@ -6,11 +6,6 @@ import (
 	"testing"
 )
 
-// unmet are sieges that the engine does not withstand yet, with the reason.
-var unmet = map[string]string{
-	"attack-path-poisoner": "complaints about commits that open for some only are on their way",
-}
-
 // Whatever an adversary does, the honest members end on one head, with one
 // key, the same members, and every message read once.
 func TestSieges(t *testing.T) {
@@ -18,9 +13,6 @@ func TestSieges(t *testing.T) {
 	for _, c := range Sieges() {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
-			if why := unmet[c.Name]; why != "" {
-				t.Skip(why)
-			}
 			seeds := uint64(3)
 			if testing.Short() || race {
 				seeds = 1

@@ -26,7 +26,7 @@ func (a *app) simCmd() *cobra.Command {
 		Use: "sim", Short: "Run the engine in virtual time", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.simRunCmd(), a.simReplayCmd(), a.simMinimizeCmd(), a.simReportCmd(), a.simMeasureCmd())
+	cmd.AddCommand(a.simRunCmd(), a.simReplayCmd(), a.simMinimizeCmd(), a.simReportCmd(), a.simMeasureCmd(), a.simThiefCmd())
 	return cmd
 }
 
