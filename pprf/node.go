@@ -26,9 +26,6 @@ type Node struct {
 // String gives the depth and the prefix in hex, never the secret.
 func (n Node) String() string { return n.ID.String() }
 
-// GoString keeps the secret out of %#v too.
-func (n Node) GoString() string { return n.ID.String() }
-
 // String gives the depth and the prefix in hex: "9:a680".
 func (id NodeID) String() string {
 	return strconv.Itoa(int(id.Depth)) + ":" + hex.EncodeToString(id.prefix())
