@@ -35,9 +35,7 @@ func TestRedacted(t *testing.T) {
 			t.Fatal(err)
 		}
 		secrets := [][]byte{bundle.initPriv, bundle.leafPriv, staged.next.joiner, staged.next.welcome}
-		for _, p := range staged.path.pathSecrets {
-			secrets = append(secrets, p)
-		}
+		secrets = append(secrets, staged.path.pathSecrets...)
 		var records []Record
 		for _, e := range []*Epoch{d.e, staged.Child} {
 			for _, r := range e.Records() {

@@ -10,7 +10,7 @@ import (
 func TestRedacted(t *testing.T) {
 	secret := []byte{0xa7, 0x3c, 0x91, 0x5e, 0x22, 0x6d, 0xe0, 0x4b}
 	node := Node{Secret: secret}
-	tree := Tree{deltas: []delta{{nodes: []Node{node}}}}
+	tree := Tree{deltas: []delta{{shelf: shelve([]Node{node}, 8, len(secret))}}}
 	p := Puncture{Keep: []Node{node}}
 	seen := func(text string) bool {
 		for _, form := range []string{"%v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%o"} {

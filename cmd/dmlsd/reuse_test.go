@@ -70,7 +70,7 @@ func TestPeerSeesNoReuse(t *testing.T) {
 			t.Errorf("%s is %s", m.name, g.State)
 		}
 	}
-	ben.stop()
+	ben.kill()
 	frames, twice := spent(t, ben.home, gid)
 	for _, what := range twice {
 		t.Error(what)
@@ -171,7 +171,7 @@ func TestCopiedStore(t *testing.T) {
 	ben.start(ada)
 	eventually(t, time.Minute, "the original finds out", copied(ben))
 	silent(ben)
-	_, twice := spent(t, func() string { ada.stop(); return ada.home }(), gid)
+	_, twice := spent(t, func() string { ada.kill(); return ada.home }(), gid)
 	if len(twice) == 0 {
 		t.Error("the test does not see two frames with one number, so TestPeerSeesNoReuse says nothing")
 	}
