@@ -210,6 +210,10 @@ func (s *step) adopt(id cid.Cid, c *commit, parent *epoch, content []byte, child
 		return fmt.Errorf("%w: %w", ErrInternal, err)
 	}
 	s.notePair(change)
+	var found *PlanView
+	if len(c.Supersedes) > 0 {
+		found = s.planView(c)
+	}
 	parent.seen[string(content)] = struct{}{}
 	s.commits[c.ID] = c
 	s.unsettled[c.ID] = struct{}{}
@@ -231,7 +235,7 @@ func (s *step) adopt(id cid.Cid, c *commit, parent *epoch, content []byte, child
 		From: hexKey(key), Name: s.names[key], Mine: c.Author == s.self, Actions: s.actions(c)})
 	if len(c.Supersedes) > 0 {
 		s.emit(Event{Kind: KindMerge, CID: text(c.ID), Epoch: c.Number, Head: text(c.Parent), Losers: texts(c.Supersedes),
-			From: hexKey(key), Name: s.names[key], Mine: c.Author == s.self, Actions: s.actions(c),
+			From: hexKey(key), Name: s.names[key], Mine: c.Author == s.self, Actions: s.actions(c), Plan: found,
 			Why: "carries over what the losing branch had done"})
 	}
 	s.emit(Event{Kind: KindPunctured, CID: text(c.ID), Head: text(c.Parent), Epoch: c.Number - 1, Count: parent.mls.PPRFNodes(),

@@ -9,7 +9,7 @@ const (
 	KindCommit        Kind = "commit"          // a commit was taken up, on the head's chain or beside it
 	KindForkOpened    Kind = "fork_opened"     // an epoch got a second child
 	KindForkResolved  Kind = "fork_resolved"   // the losing side was erased or consolidated
-	KindMerge         Kind = "merge"           // a merge commit carried over what a losing branch had done
+	KindMerge         Kind = "merge_committed" // a merge commit carried over what a losing branch had done
 	KindPunctured     Kind = "epoch_punctured" // a child's init secret was derived and is gone
 	KindErased        Kind = "epoch_erased"    // an old epoch's secrets were erased, with the reason
 	KindEquivocation  Kind = "equivocation"    // one sender signed two frames with one sequence number
@@ -43,10 +43,20 @@ type Event struct {
 	Text string `json:"text,omitempty"`
 	Mine bool   `json:"mine,omitempty"`
 
-	Fork    string   `json:"fork,omitempty"`    // fork point
-	Winner  string   `json:"winner,omitempty"`  // first commit of the chosen branch
-	Losers  []string `json:"losers,omitempty"`  // first commits of the others
-	Why     string   `json:"why,omitempty"`     // in words
-	Actions []string `json:"actions,omitempty"` // what a commit did: "add dana", "remove eve", "update"
-	Count   int      `json:"count,omitempty"`   // for epoch_erased: secrets erased; for punctured: nodes kept
+	Fork    string       `json:"fork,omitempty"`    // fork point
+	Winner  string       `json:"winner,omitempty"`  // first commit of the chosen branch
+	Losers  []string     `json:"losers,omitempty"`  // first commits of the others; of a merge: tips of the branches
+	Votes   []BranchView `json:"votes,omitempty"`   // of a fork: who supports which branch
+	Why     string       `json:"why,omitempty"`     // in words
+	Actions []string     `json:"actions,omitempty"` // what a commit did: "add dana", "remove eve", "update"
+	Member  string       `json:"member,omitempty"`  // whom an operation that needs approval concerns: identity, hex
+	Plan    *PlanView    `json:"plan,omitempty"`    // of a merge, as this device had it before
+	Count   int          `json:"count,omitempty"`   // for epoch_erased: secrets erased; for punctured: nodes kept
+}
+
+// PlanView is what losing branches did that the head lacked, in words.
+type PlanView struct {
+	Done []string `json:"done,omitempty"` // by this merge
+	Open []string `json:"open,omitempty"` // after it
+	Ask  []string `json:"ask,omitempty"`  // left to a person
 }

@@ -95,31 +95,32 @@ func (s *step) announceForks() {
 		}
 		s.forks[f.At] = mark
 		s.emit(Event{Kind: KindForkOpened, Fork: text(dag.ID(key)), Winner: text(dag.ID(chosen)), Losers: losers,
-			Epoch: s.graph.Number(f.At), Why: s.why(f.At)})
+			Epoch: s.graph.Number(f.At), Why: s.whyOf(f), Votes: s.branches(f)})
 	}
 }
 
 // why explains the choice at a fork in words.
 func (g *Group) why(at dag.ID) string {
-	for _, f := range g.graph.Forks() {
-		if f.At != at {
-			continue
-		}
-		var parts []string
-		for _, b := range f.Branches {
-			var names []string
-			for _, v := range b.Voters {
-				names = append(names, g.nameOf(keyOf(v)))
-			}
-			mark := ""
-			if b.Chosen {
-				mark = " (chosen)"
-			}
-			parts = append(parts, fmt.Sprintf("%s%s: %s", short(b.Child), mark, listed(names)))
-		}
-		return f.Why() + "; " + strings.Join(parts, ", ")
+	if f, ok := g.graph.ForkAt(at); ok {
+		return g.whyOf(f)
 	}
 	return g.whyVoid(at)
+}
+
+func (g *Group) whyOf(f dag.Fork) string {
+	var parts []string
+	for _, b := range f.Branches {
+		var names []string
+		for _, v := range b.Voters {
+			names = append(names, g.nameOf(keyOf(v)))
+		}
+		mark := ""
+		if b.Chosen {
+			mark = " (chosen)"
+		}
+		parts = append(parts, fmt.Sprintf("%s%s: %s", short(b.Child), mark, listed(names)))
+	}
+	return f.Why() + "; " + strings.Join(parts, ", ")
 }
 
 func listed(names []string) string {

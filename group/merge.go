@@ -242,8 +242,8 @@ func (s *step) ask() {
 	}
 }
 
-func (s *step) whyNot(o plan.Op) string {
-	switch e := s.epochs[s.head]; {
+func (g *Group) whyNot(o plan.Op) string {
+	switch e := g.epochs[g.head]; {
 	case e.leaves.find(o.Author) == "":
 		return "its author is no member any more"
 	case !e.info.mayRemove(o.Author):
@@ -270,5 +270,41 @@ func (s *step) show(o plan.Op, k Kind, why string) {
 	c.Shown = append(c.Shown, mark(o))
 	s.writeCommit(c)
 	s.emit(Event{Kind: k, CID: text(c.ID), Head: text(s.head), From: hexKey(o.Author), Name: s.names[o.Author],
-		Actions: []string{string(o.Verb) + " " + s.nameOf(o.Who.Key)}, Why: why})
+		Actions: []string{s.words(o)}, Member: hexKey(o.Who.Key), Why: why})
+}
+
+func (g *Group) words(o plan.Op) string { return string(o.Verb) + " " + g.nameOf(o.Who.Key) }
+
+// askViews lists what was or will be shown for approval.
+func (g *Group) askViews() []AskView {
+	if g.epochs[g.head] == nil || g.state != member {
+		return nil
+	}
+	var out []AskView
+	for _, o := range g.makePlan().Approval {
+		out = append(out, AskView{Action: g.words(o), Verb: string(o.Verb), Member: hexKey(o.Who.Key), By: g.nameOf(o.Author),
+			CID: text(dag.ID(o.At)), Why: g.whyNot(o)})
+	}
+	return out
+}
+
+// planView is the plan that a merge on the head found, and what it left of it.
+func (s *step) planView(c *commit) *PlanView {
+	if c.Parent != s.head {
+		return nil
+	}
+	p, v := s.plans(), &PlanView{}
+	did := map[plan.Verb][]dag.Member{plan.Remove: c.Removed, plan.Add: c.Added, plan.Promote: c.Promoted, plan.Demote: c.Demoted}
+	for _, o := range slices.Concat(p.Removes, p.Adds, p.Roles) {
+		done := slices.ContainsFunc(did[o.Verb], func(m dag.Member) bool { return keyOf(m) == o.Who.Key })
+		if done {
+			v.Done = append(v.Done, s.words(o))
+		} else {
+			v.Open = append(v.Open, s.words(o))
+		}
+	}
+	for _, o := range p.Approval {
+		v.Ask = append(v.Ask, s.words(o))
+	}
+	return v
 }

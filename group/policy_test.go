@@ -1,6 +1,7 @@
 package group_test
 
 import (
+	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
@@ -292,3 +293,5 @@ func TestAdminsAway(t *testing.T) {
 	w.sync()
 	w.agree("ada", "ben", "cleo", "dan", "finn")
 }
+
+func hexOf(b []byte) string { return hex.EncodeToString(b) }

@@ -21,7 +21,7 @@ func (s *step) retain() error {
 	}
 	s.retainOld()
 	for len(s.epochs) > s.cfg.MaxEpochs && s.graph.Base() != s.head {
-		if err := s.retire(fmt.Sprintf("more than %d epochs were kept", s.cfg.MaxEpochs)); err != nil {
+		if err := s.retire(fmt.Sprintf("more than %d epochs were kept while %s", s.cfg.MaxEpochs, s.whoStays())); err != nil {
 			return err
 		}
 	}
@@ -30,7 +30,7 @@ func (s *step) retain() error {
 		if e == nil || s.env.Now.Sub(e.born) < s.cfg.MaxAge {
 			return nil
 		}
-		if err := s.retire(fmt.Sprintf("kept for %v while a member stayed silent", s.cfg.MaxAge)); err != nil {
+		if err := s.retire(fmt.Sprintf("kept for %v while %s", s.cfg.MaxAge, s.whoStays())); err != nil {
 			return err
 		}
 	}
@@ -108,7 +108,7 @@ func (s *step) resolveForks(final dag.ID) {
 			}
 		}
 		s.emit(Event{Kind: KindForkResolved, Fork: text(f.At), Winner: text(winner), Losers: losers,
-			Epoch: s.graph.Number(f.At), Why: s.why(f.At)})
+			Epoch: s.graph.Number(f.At), Why: s.whyOf(f), Votes: s.branches(f)})
 		delete(s.forks, f.At)
 	}
 }

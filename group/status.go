@@ -1,6 +1,7 @@
 package group
 
 import (
+	"cmp"
 	"encoding/hex"
 	"slices"
 
@@ -33,6 +34,7 @@ type Status struct {
 	Members        []Member `json:"members"`
 	ForksOpen      int      `json:"forks_open"`
 	RetainedEpochs int      `json:"retained_epochs"`
+	Kept           []Kept   `json:"kept,omitempty"`   // each of them, the head first
 	Retained       int      `json:"secrets_retained"` // secret records held for these epochs
 	RetainedBytes  int      `json:"secret_bytes"`
 	OldestRetained int64    `json:"oldest_retained,omitempty"` // Unix milliseconds
@@ -64,8 +66,9 @@ func (g *Group) Status() Status {
 		}
 	}
 	for _, e := range g.epochs {
-		n, size := e.mls.Held()
-		st.Retained, st.RetainedBytes = st.Retained+n, st.RetainedBytes+size
+		k := g.kept(e)
+		st.Kept = append(st.Kept, k)
+		st.Retained, st.RetainedBytes = st.Retained+k.Secrets, st.RetainedBytes+k.Bytes
 		if ms := e.born.UnixMilli(); st.OldestRetained == 0 || ms < st.OldestRetained {
 			st.OldestRetained = ms
 		}
@@ -82,6 +85,9 @@ func (g *Group) Status() Status {
 				Self: m == g.self, Admin: e.info.isAdmin(keyOf(m)), Stands: text(at), Equivocator: g.graph.IsEquivocator(m)})
 		}
 	}
+	slices.SortFunc(st.Kept, func(a, b Kept) int {
+		return cmp.Or(-compareBool(a.CID == st.Head, b.CID == st.Head), cmp.Compare(b.Epoch, a.Epoch), cmp.Compare(a.CID, b.CID))
+	})
 	return st
 }
 
@@ -103,10 +109,14 @@ type VertexView struct {
 
 // BranchView is one side of a fork.
 type BranchView struct {
-	Child  string   `json:"child"`
-	Chosen bool     `json:"chosen"`
-	Author string   `json:"author,omitempty"`
-	Voters []string `json:"voters"` // names
+	Child   string   `json:"child"`
+	Chosen  bool     `json:"chosen"`
+	Author  string   `json:"author,omitempty"` // of Child: a name
+	Admin   bool     `json:"admin,omitempty"`  // the author was an admin at the fork
+	Admins  int      `json:"admin_votes"`      // compared first
+	Others  int      `json:"other_votes"`
+	Voters  []string `json:"voters"`  // names
+	Commits int      `json:"commits"` // of the branch
 }
 
 // ForkView is an epoch with several children that is still retained.
@@ -123,6 +133,18 @@ type View struct {
 	Name     string       `json:"name"`
 	Vertices []VertexView `json:"vertices"`
 	Forks    []ForkView   `json:"forks"`
+	Ask      []AskView    `json:"ask,omitempty"` // what losing branches did and a person must decide
+}
+
+// AskView is an operation of a losing branch that is not done again unasked.
+// Whoever wants it does it anew; then it is gone from here.
+type AskView struct {
+	Action string `json:"action"` // "remove eve"
+	Verb   string `json:"verb"`   // add, remove, promote or demote
+	Member string `json:"member"` // whom it concerns: identity, hex
+	By     string `json:"by"`     // a name
+	CID    string `json:"cid"`    // the losing commit
+	Why    string `json:"why"`    // it is not done
 }
 
 // View returns the DAG for drawing, in an order that is equal on all members
@@ -140,17 +162,30 @@ func (g *Group) View() View {
 		v.Vertices = append(v.Vertices, x)
 	}
 	for _, f := range g.graph.Forks() {
-		fv := ForkView{At: text(f.At), Epoch: g.graph.Number(f.At), Why: g.why(f.At)}
-		for _, b := range f.Branches {
-			bv := BranchView{Child: text(b.Child), Chosen: b.Chosen, Author: g.nameOf(keyOf(b.Author)), Voters: []string{}}
-			for _, m := range b.Voters {
-				bv.Voters = append(bv.Voters, g.nameOf(keyOf(m)))
-			}
-			fv.Branches = append(fv.Branches, bv)
-		}
-		v.Forks = append(v.Forks, fv)
+		v.Forks = append(v.Forks, ForkView{At: text(f.At), Epoch: g.graph.Number(f.At), Why: g.whyOf(f), Branches: g.branches(f)})
 	}
+	v.Ask = g.askViews()
 	return v
+}
+
+func (g *Group) branches(f dag.Fork) []BranchView {
+	var out []BranchView
+	for _, b := range f.Branches {
+		bv := BranchView{Child: text(b.Child), Chosen: b.Chosen, Author: g.nameOf(keyOf(b.Author)), Admin: b.AuthorRank == rankAdmin,
+			Voters: []string{}, Commits: b.Size}
+		for rank, n := range b.Votes {
+			if rank == int(rankAdmin) {
+				bv.Admins += n
+			} else {
+				bv.Others += n
+			}
+		}
+		for _, m := range b.Voters {
+			bv.Voters = append(bv.Voters, g.nameOf(keyOf(m)))
+		}
+		out = append(out, bv)
+	}
+	return out
 }
 
 // headChain returns the commits at or above the head, as far as remembered.

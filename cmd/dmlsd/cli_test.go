@@ -54,7 +54,11 @@ func (still) Group(string) (api.Group, error) {
 	return api.Group{
 		Group: stillGroup, Name: "friends", Policy: "admins", Head: "bafkreihead4567", Epoch: 3, State: "member", ForksOpen: 1, RetainedEpochs: 2,
 		Members: []api.Member{{Leaf: 0, ID: stillAda, Name: "Ada", Self: true, Admin: true, Stands: "bafkreihead4567"}, {Leaf: 1, ID: stillBen, Name: evilName}},
-		Final:   "bafkreifinal456", SecretsRetained: 40, SecretBytes: 1280, Blocks: 9, Cursor: 4, Authenticator: strings.Repeat("0f", 32),
+		Kept: []group.Kept{
+			{CID: "bafkreihead4567", Epoch: 3, Since: 1_700_000_100_000, Secrets: 30, Bytes: 960, Nodes: 1, Why: "in use", Opens: "what comes"},
+			{CID: "bafkreifinal456", Epoch: 2, Since: 1_700_000_000_000, Secrets: 10, Bytes: 320, Nodes: 255, Commits: 1, Why: "not heard below it yet: " + evilName, Opens: "what is late"},
+		},
+		Final: "bafkreifinal456", SecretsRetained: 40, SecretBytes: 1280, Blocks: 9, Cursor: 4, Authenticator: strings.Repeat("0f", 32),
 	}, nil
 }
 func (still) DAG(string) (api.DAG, error) {
@@ -65,9 +69,13 @@ func (still) DAG(string) (api.DAG, error) {
 			{CID: "bafkreitwo22222", Parent: "bafkreiroot0000", Epoch: 1, AuthorName: evilName, Actions: []string{"update"}},
 		},
 		Forks: []dagview.Fork{{At: "bafkreiroot0000", Why: "2 votes against 1", Branches: []dagview.Branch{
-			{Child: "bafkreione11111", Chosen: true, Votes: 2, Voters: []string{"Ada", "Cleo"}},
-			{Child: "bafkreitwo22222", Votes: 1, Voters: []string{evilName}},
+			{Child: "bafkreione11111", Chosen: true, Author: "Ada", Commits: 1, Votes: 2, Admins: 1, Voters: []string{"Ada", "Cleo"}},
+			{Child: "bafkreitwo22222", Author: evilName, Commits: 1, Votes: 1, Voters: []string{evilName}},
 		}}},
+		Ask: []dagview.Ask{
+			{Action: "remove " + evilName, Verb: "remove", Member: stillBen, By: "Dan", CID: "bafkreitwo22222", Why: "its author is no admin any more"},
+			{Action: "add Eve", Verb: "add", Member: stillBen, By: "Dan", CID: "bafkreitwo22222", Why: "its author is no member any more"},
+		},
 	}, nil
 }
 func (still) Log(string) ([]api.LogEntry, error) {

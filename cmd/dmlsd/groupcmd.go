@@ -166,34 +166,60 @@ func getDAG(ctx context.Context, c *api.Client, args []string) (api.DAG, error) 
 	return c.DAG(ctx, args[0])
 }
 
+// forkReport is what `group forks` tells.
+type forkReport struct {
+	Forks []dagview.Fork `json:"forks"`
+	Ask   []dagview.Ask  `json:"ask,omitempty"`
+}
+
 func (a *app) groupForksCmd() *cobra.Command {
-	cmd := a.onGroup("forks", "Show where a group forked and which branch is followed, and why")
-	return reads(a, cmd, func(ctx context.Context, c *api.Client, args []string) ([]dagview.Fork, error) {
+	cmd := a.onGroup("forks", "Show where a group forked, which branch is followed and why, and what is left to decide")
+	return reads(a, cmd, func(ctx context.Context, c *api.Client, args []string) (forkReport, error) {
 		g, err := c.DAG(ctx, args[0])
-		if g.Forks == nil {
-			g.Forks = []dagview.Fork{}
+		r := forkReport{Forks: g.Forks, Ask: g.Ask}
+		if r.Forks == nil {
+			r.Forks = []dagview.Fork{}
 		}
-		return g.Forks, err
-	}, func(forks []dagview.Fork) {
-		if len(forks) == 0 {
-			fmt.Fprintln(a.talk, "no open forks; decided ones are in: dmlsd tail GROUP --events")
-			return
-		}
+		return r, err
+	}, a.printForks)
+}
+
+func (a *app) printForks(r forkReport) {
+	if len(r.Forks) == 0 {
+		fmt.Fprintln(a.talk, "no open forks; decided ones are in: dmlsd tail GROUP --events")
+	} else {
 		var rows [][]string
-		for _, f := range forks {
+		for _, f := range r.Forks {
 			at := dagview.Short(f.At)
 			for _, b := range f.Branches {
 				state := "losing"
 				if b.Chosen {
 					state = "chosen"
 				}
-				rows = append(rows, []string{at, dagview.Short(b.Child), state, strconv.Itoa(b.Votes), dash(dagview.Clean(strings.Join(b.Voters, ", ")))})
+				rows = append(rows, []string{at, dagview.Short(b.Child), state, dash(dagview.Clean(b.Author)), strconv.Itoa(b.Commits), votes(b),
+					dash(dagview.Clean(strings.Join(b.Voters, ", ")))})
 				at = ""
 			}
 			rows = append(rows, []string{"", "why: " + dagview.Clean(f.Why)})
 		}
-		a.table("AT BRANCH STATE VOTES VOTERS", rows)
-	})
+		a.table("AT BRANCH STATE AUTHOR COMMITS VOTES VOTERS", rows)
+	}
+	for _, x := range r.Ask {
+		fmt.Fprintf(a.out, "left to you: %s, as %s did in %s: %s\n", dagview.Clean(x.Action), dagview.Clean(x.By), dagview.Short(x.CID), dagview.Clean(x.Why))
+		if x.Verb == "add" {
+			fmt.Fprintf(a.out, "  if you want it: dmlsd invite GROUP\n")
+		} else {
+			fmt.Fprintf(a.out, "  if you want it: dmlsd group %s GROUP %s\n", x.Verb, x.Member[:min(16, len(x.Member))])
+		}
+	}
+}
+
+// votes counts admins apart, since they are compared first.
+func votes(b dagview.Branch) string {
+	if b.Admins == 0 {
+		return strconv.Itoa(b.Votes)
+	}
+	return fmt.Sprintf("%d admin, %d other", b.Admins, b.Votes-b.Admins)
 }
 
 func (a *app) groupLogCmd() *cobra.Command {

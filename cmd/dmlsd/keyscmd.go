@@ -60,9 +60,32 @@ func (a *app) printKeys(k api.Keys) {
 	}
 	fmt.Fprintln(a.out)
 	a.table("GROUP NAME EPOCHS SECRETS BYTES SINCE WHY", rows)
+	for _, g := range k.Groups {
+		a.printKept(g)
+	}
 	if !oldest.IsZero() {
 		fmt.Fprintf(a.out, "\nA thief of this device reads the event log, and what was sent since %s in epochs that are kept\nand was not opened here.\n",
 			oldest.Local().Format(time.DateTime))
+	}
+}
+
+// maxKept is how many epochs of a group are listed; --json lists all.
+const maxKept = 8
+
+// printKept tells of each epoch what it is kept for and what it opens.
+func (a *app) printKept(g api.Kept) {
+	if len(g.Each) == 0 {
+		return
+	}
+	var rows [][]string
+	for _, e := range g.Each[:min(maxKept, len(g.Each))] {
+		rows = append(rows, []string{"e" + strconv.FormatUint(e.Epoch, 10), dagview.Short(e.CID), time.UnixMilli(e.Since).Local().Format(time.DateTime),
+			strconv.Itoa(e.Secrets), strconv.Itoa(e.Commits), dagview.Clean(e.Why), e.Opens})
+	}
+	fmt.Fprintf(a.out, "\n%s:\n", dagview.Clean(g.Name))
+	a.table("EPOCH CID SINCE SECRETS COMMITS WHY OPENS", rows)
+	if more := len(g.Each) - maxKept; more > 0 {
+		fmt.Fprintf(a.out, "and %d more: --json\n", more)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"time"
+
+	"github.com/dmlsd/dmls/group"
 )
 
 // Keeper is a Backend whose store can be asked about its keys.
@@ -38,6 +40,8 @@ type Kept struct {
 	Bytes   int        `json:"bytes"`
 	Since   *time.Time `json:"since,omitempty"` // of the oldest epoch
 	Why     string     `json:"why"`
+
+	Each []group.Kept `json:"each,omitempty"` // of the epochs, the one in use first
 }
 
 var errNoKeeper = errors.New("api: this daemon's store cannot be asked about its keys")
@@ -69,7 +73,7 @@ func (s *Server) rotate(r *http.Request) (any, error) {
 func KeysOf(st StoreKeys, groups []Group) Keys {
 	k := Keys{Store: st, Groups: []Kept{}}
 	for _, g := range groups {
-		kept := Kept{Group: g.Group, Name: g.Name, Epochs: g.RetainedEpochs, Secrets: g.SecretsRetained, Bytes: g.SecretBytes, Why: whyKept(g)}
+		kept := Kept{Group: g.Group, Name: g.Name, Epochs: g.RetainedEpochs, Secrets: g.SecretsRetained, Bytes: g.SecretBytes, Why: whyKept(g), Each: g.Kept}
 		if g.OldestRetained > 0 {
 			t := time.UnixMilli(g.OldestRetained).UTC()
 			kept.Since = &t
@@ -79,17 +83,9 @@ func KeysOf(st StoreKeys, groups []Group) Keys {
 	return k
 }
 
-// whyKept is the reason why more than the head epoch is there.
+// whyKept is the reason why more than the head epoch is there: that of the
+// oldest one.
 func whyKept(g Group) string {
-	var behind string
-	n := 0
-	for _, m := range g.Members {
-		if !m.Self && m.Stands != g.Head {
-			if n++; n == 1 {
-				behind = m.Name
-			}
-		}
-	}
 	switch {
 	case g.RetainedEpochs == 0:
 		return "no epoch is kept"
@@ -97,14 +93,10 @@ func whyKept(g Group) string {
 		return "this device was removed; what it has goes when it is too old"
 	case g.ForksOpen > 0:
 		return "a fork is open"
-	case g.RetainedEpochs == 1:
+	case g.RetainedEpochs == 1 || len(g.Kept) == 0:
 		return "the epoch in use"
-	case n == 1:
-		return "not seen in the head epoch: " + behind
-	case n > 1:
-		return "not seen in the head epoch: " + behind + " and others"
 	}
-	return "not everybody has confirmed the head epoch"
+	return g.Kept[len(g.Kept)-1].Why
 }
 
 // Keys tells what is kept and why.

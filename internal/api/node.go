@@ -55,7 +55,7 @@ func groupOf(s group.Status) Group {
 		Group: s.Group, Name: s.Name, Policy: s.Policy, Head: s.Head, Epoch: s.Epoch, State: s.State, Members: []Member{},
 		ForksOpen: s.ForksOpen, RetainedEpochs: s.RetainedEpochs, Final: s.Final,
 		SecretsRetained: s.Retained, SecretBytes: s.RetainedBytes, OldestRetained: s.OldestRetained, Parked: s.Parked, Blocks: s.Blocks,
-		Cursor: s.Cursor, Authenticator: s.Authenticator,
+		Cursor: s.Cursor, Authenticator: s.Authenticator, Kept: s.Kept,
 	}
 	for _, m := range s.Members {
 		g.Members = append(g.Members, Member{Leaf: m.Leaf, ID: m.ID, Name: m.Name, Self: m.Self, Admin: m.Admin, Stands: m.Stands})
@@ -85,9 +85,13 @@ func GraphOf(v group.View) DAG {
 	for _, f := range v.Forks {
 		fork := dagview.Fork{At: f.At, Why: f.Why}
 		for _, b := range f.Branches {
-			fork.Branches = append(fork.Branches, dagview.Branch{Child: b.Child, Chosen: b.Chosen, Votes: len(b.Voters), Voters: b.Voters})
+			fork.Branches = append(fork.Branches, dagview.Branch{Child: b.Child, Chosen: b.Chosen, Author: b.Author, Commits: b.Commits,
+				Votes: b.Admins + b.Others, Admins: b.Admins, Voters: b.Voters})
 		}
 		g.Forks = append(g.Forks, fork)
+	}
+	for _, x := range v.Ask {
+		g.Ask = append(g.Ask, dagview.Ask{Action: x.Action, Verb: x.Verb, Member: x.Member, By: x.By, CID: x.CID, Why: x.Why})
 	}
 	return g
 }

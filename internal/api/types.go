@@ -1,6 +1,9 @@
 package api
 
-import "github.com/dmlsd/dmls/internal/dagview"
+import (
+	"github.com/dmlsd/dmls/group"
+	"github.com/dmlsd/dmls/internal/dagview"
+)
 
 // Identity is who the device is: to groups by its signature key, to the
 // network by its peer id.
@@ -67,6 +70,8 @@ type Group struct {
 	Blocks          int      `json:"blocks"`                    // sealed blocks held
 	Cursor          uint64   `json:"cursor"`                    // cursor of the newest event
 	Authenticator   string   `json:"authenticator"`
+
+	Kept []group.Kept `json:"-"` // see Keys
 }
 
 // LogEntry is one frame in the canonical order, equal on all members that

@@ -36,10 +36,23 @@ type Fork struct {
 
 // Branch is one side of a Fork.
 type Branch struct {
-	Child  string   `json:"child"` // its first commit
-	Chosen bool     `json:"chosen"`
-	Votes  int      `json:"votes"`
-	Voters []string `json:"voters"` // names
+	Child   string   `json:"child"` // its first commit
+	Chosen  bool     `json:"chosen"`
+	Author  string   `json:"author,omitempty"`  // of Child: a name
+	Commits int      `json:"commits,omitempty"` // in it
+	Votes   int      `json:"votes"`
+	Admins  int      `json:"admin_votes,omitempty"` // among them; they are compared first
+	Voters  []string `json:"voters"`                // names
+}
+
+// Ask is something that a losing branch did and that nobody does again unasked.
+type Ask struct {
+	Action string `json:"action"` // "remove eve"
+	Verb   string `json:"verb"`
+	Member string `json:"member"` // whom it concerns: identity, hex
+	By     string `json:"by"`     // a name
+	CID    string `json:"cid"`    // commit
+	Why    string `json:"why"`
 }
 
 // Graph is what is drawn. Vertices may stand in any order, links may lead out
@@ -47,6 +60,7 @@ type Branch struct {
 type Graph struct {
 	Vertices []Vertex `json:"vertices"`
 	Forks    []Fork   `json:"forks,omitempty"`
+	Ask      []Ask    `json:"ask,omitempty"`
 }
 
 // shortLen is how many characters of a CID are shown, as many as the engine
