@@ -210,7 +210,7 @@ func (s *step) adopt(id cid.Cid, c *commit, parent *epoch, content []byte, child
 		return fmt.Errorf("%w: %w", ErrInternal, err)
 	}
 	s.notePair(change)
-	var found *PlanView
+	var found PlanView
 	if len(c.Supersedes) > 0 {
 		found = s.planView(c)
 	}

@@ -50,7 +50,7 @@ type Event struct {
 	Why     string       `json:"why,omitempty"`     // in words
 	Actions []string     `json:"actions,omitempty"` // what a commit did: "add dana", "remove eve", "update"
 	Member  string       `json:"member,omitempty"`  // whom an operation that needs approval concerns: identity, hex
-	Plan    *PlanView    `json:"plan,omitempty"`    // of a merge, as this device had it before
+	Plan    PlanView     `json:"plan,omitzero"`     // of a merge, as this device had it before
 	Count   int          `json:"count,omitempty"`   // for epoch_erased: secrets erased; for punctured: nodes kept
 }
 

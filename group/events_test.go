@@ -64,7 +64,7 @@ func TestEventsOfAFork(t *testing.T) {
 		t.Errorf("resolved because %q", resolved[0].Why)
 	}
 	told := func(e group.Event) bool {
-		return e.Plan != nil && slices.Contains(e.Plan.Done, "add finn2") && slices.Contains(e.Plan.Ask, "remove dan")
+		return slices.Contains(e.Plan.Done, "add finn2") && slices.Contains(e.Plan.Ask, "remove dan")
 	}
 	if !slices.ContainsFunc(cleo.of(group.KindMerge), told) {
 		t.Errorf("merged %+v", cleo.of(group.KindMerge))

@@ -289,11 +289,11 @@ func (g *Group) askViews() []AskView {
 }
 
 // planView is the plan that a merge on the head found, and what it left of it.
-func (s *step) planView(c *commit) *PlanView {
+func (s *step) planView(c *commit) (v PlanView) {
 	if c.Parent != s.head {
-		return nil
+		return v
 	}
-	p, v := s.plans(), &PlanView{}
+	p := s.plans()
 	did := map[plan.Verb][]dag.Member{plan.Remove: c.Removed, plan.Add: c.Added, plan.Promote: c.Promoted, plan.Demote: c.Demoted}
 	for _, o := range slices.Concat(p.Removes, p.Adds, p.Roles) {
 		done := slices.ContainsFunc(did[o.Verb], func(m dag.Member) bool { return keyOf(m) == o.Who.Key })

@@ -101,7 +101,7 @@ func (a agreement) differs(s standing) string {
 		return "stands at " + tail(s.st.Head) + ", not at " + tail(a.head.Head)
 	case s.st.Authenticator != a.head.Authenticator:
 		return "has another epoch authenticator"
-	case !slices.EqualFunc(s.st.Members, a.head.Members, func(x, y group.Member) bool { return x.ID == y.ID && x.Leaf == y.Leaf }):
+	case !slices.EqualFunc(s.st.Members, a.head.Members, func(x, y group.Member) bool { return x.ID == y.ID && x.Leaf == y.Leaf && x.Admin == y.Admin }):
 		return "has other members"
 	case !a.members[s.id]:
 		return "is not among the members of its head"

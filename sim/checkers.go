@@ -67,9 +67,34 @@ func checkEnactment(e *evidence, a agreement) []string {
 			out = append(out, fmt.Sprintf("%s is on the head, though %s, who is too, removed it", names[d.of], names[d.by]))
 		}
 	}
+	out = append(out, e.checkRoles(a, names, removed)...)
 	for _, w := range e.witnesses {
 		if !a.members[w.id] && !removed[w.id] && !slices.Contains(a.stranded, w.name) {
 			out = append(out, fmt.Sprintf("%s is not on the head, and nobody removed it", w.name))
+		}
+	}
+	return out
+}
+
+// checkRoles: what one admin alone decided on somebody's role, in the whole run,
+// is so on the head, if neither of them was touched otherwise.
+func (e *evidence) checkRoles(a agreement, names map[string]string, removed map[string]bool) []string {
+	decided, rulers := map[string]int{}, 0
+	for _, d := range e.deeds {
+		if d.role != "" {
+			decided[d.of]++
+		}
+	}
+	for _, is := range a.admins {
+		if is {
+			rulers++
+		}
+	}
+	var out []string
+	for _, d := range e.deeds {
+		sure := d.role != "" && d.acknowledged && decided[d.of] == 1 && decided[d.by] == 0 && !removed[d.of]
+		if sure && rulers > 1 && a.admins[d.by] && a.members[d.of] && a.admins[d.of] != (d.role == string(Promote)) {
+			out = append(out, fmt.Sprintf("%s, who is an admin, did %s %s, and the head has it otherwise", names[d.by], d.role, names[d.of]))
 		}
 	}
 	return out

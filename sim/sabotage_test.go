@@ -88,6 +88,16 @@ var sabotage = []struct {
 	{"a removal is undone", "enactment", func(e *evidence) {
 		e.deeds = append(e.deeds, deed{remove: true, by: e.reader().id, of: e.witnesses[1].id, acknowledged: true})
 	}},
+	{"a promotion is undone", "enactment", func(e *evidence) {
+		e.rule(2)
+		e.deeds = append(e.deeds, deed{role: string(Promote), by: e.witnesses[0].id, of: e.reader().id, acknowledged: true})
+	}},
+	{"a device has another admin", "convergence", func(e *evidence) {
+		e.rule(2)
+		st := &e.reader().st
+		st.Members = slices.Clone(st.Members)
+		st.Members[1].Admin = !st.Members[1].Admin
+	}},
 	{"a member is lost", "enactment", func(e *evidence) {
 		lost := e.reader()
 		for i := range e.witnesses {
@@ -134,6 +144,18 @@ func (w *witness) message(n int) int {
 		}
 	}
 	return -1
+}
+
+// rule makes the first n founders admins, in the eyes of all.
+func (e *evidence) rule(n int) {
+	e.scenario.Policy, e.deeds = "admins", nil
+	for i := range e.witnesses {
+		st := &e.witnesses[i].st
+		st.Members = slices.Clone(st.Members)
+		for k := range st.Members {
+			st.Members[k].Admin = slices.ContainsFunc(e.witnesses[:n], func(w witness) bool { return w.id == st.Members[k].ID })
+		}
+	}
 }
 
 func (e *evidence) tell(k group.Kind) {

@@ -30,6 +30,7 @@ func (s *saying) readBy(members []group.Member) {
 // acknowledged, since the device died in it, may be done all the same.
 type deed struct {
 	remove       bool   // of somebody, or of itself: a leave
+	role         string // Promote or Demote, if it is that
 	by, of       string // identities
 	acknowledged bool
 }
@@ -192,11 +193,16 @@ func (r *run) rank(d *device, t *task, up bool) bool {
 	if len(who) == 0 {
 		return false
 	}
-	leaf := []uint32{who[t.rand.IntN(len(who))].Leaf}
-	if up {
-		return d.step(group.Change{Promote: leaf})
+	m := who[t.rand.IntN(len(who))]
+	in, role := group.Change{Promote: []uint32{m.Leaf}}, Promote
+	if !up {
+		in, role = group.Change{Demote: []uint32{m.Leaf}}, Demote
 	}
-	return d.step(group.Change{Demote: leaf})
+	ok := d.step(in)
+	if ok || d.driver == nil { // it may be done if the device died
+		r.deeds = append(r.deeds, deed{role: string(role), by: d.key(), of: m.ID, acknowledged: ok})
+	}
+	return ok
 }
 
 // others are the members that a device may do something to.
