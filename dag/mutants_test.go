@@ -28,10 +28,10 @@ var mutants = []struct{ name, file, was, is string }{
 	{"equivocation anywhere takes the vote everywhere", "sender.go", "return slices.ContainsFunc(s.proofs, n.holds)", "return s.proved"},
 	{"the first frame votes, not the last", "sender.go", "range slices.Backward(s.frames) {\n		if f.stand != nil && n.holds(f.at)", "range s.frames {\n		if f.stand != nil && n.holds(f.at)"},
 	{"frames sent above the fork vote", "sender.go", "f.stand != nil && n.holds(f.at)", "f.stand != nil && n.holds(f.stand)"},
-	{"complaints vote", "graph.go", "	if !st.Mute {\n		f.stand,", "	if true {\n		f.stand,"},
+	{"complaints vote", "graph.go", "	} else {\n		f.stand,", "	}\n	{\n		f.stand,"},
 	{"promotions and demotions are not heard of", "roster.go", "			roster[r.Member] = r\n", "			_ = r\n"},
 	{"a re-counted fork keeps its old winner", "fork.go", "	f.best = nil\n	if was", "	if was"},
-	{"above 128 members admins have no place of their own", "roster.go", "return cmp.Compare(min(a.Rank, 1), min(b.Rank, 1))", "return 0"},
+	{"above 128 members admins have no place of their own", "roster.go", "cmp.Compare(min(a.Rank, 1), min(b.Rank, 1)), ", ""},
 	{"everybody votes in a large group", "roster.go", "if len(members) <= MaxVoters {", "if true {"},
 }
 
