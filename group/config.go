@@ -24,8 +24,13 @@ type Config struct {
 	MaxAge time.Duration
 	// MaxParked bounds the bytes of frames that wait for a parent or a
 	// predecessor; MaxParkedPeer the frames that one peer may have waiting.
+	// Where the bytes are used up, the peer with the most gives way.
 	MaxParked     int
 	MaxParkedPeer int
+	// CommitBurst and the number of members are how many commits of one author
+	// are opened at once, then one in CommitEvery.
+	CommitBurst int
+	CommitEvery time.Duration
 	// MaxText bounds the body of one message in bytes.
 	MaxText int
 	// MergeDelay is the step of the ranked back-off: the member of rank r waits
@@ -56,7 +61,7 @@ func (c Config) rivalDelay() time.Duration { return min(c.ReaddDelay, 2*c.AckMax
 func LAN() Config {
 	return Config{
 		MaxEpochs: 1024, MaxAge: 7 * 24 * time.Hour,
-		MaxParked: 64 << 20, MaxParkedPeer: 1024, MaxText: 64 << 10,
+		MaxParked: 64 << 20, MaxParkedPeer: 1024, CommitBurst: 16, CommitEvery: 10 * time.Second, MaxText: 64 << 10,
 		MergeDelay: 250 * time.Millisecond, ReaddDelay: time.Minute,
 		AckMin: 200 * time.Millisecond, AckMax: 2 * time.Second, AckRate: 5,
 		DeliverWait: 3 * time.Second, NoticeEvery: 2 * time.Second, RejectCache: 4096,
@@ -93,6 +98,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w: MaxAge %v, want a positive time", ErrConfig, c.MaxAge)
 	case c.MaxParked < 1<<16 || c.MaxParkedPeer < 1:
 		return fmt.Errorf("%w: MaxParked %d bytes, MaxParkedPeer %d frames", ErrConfig, c.MaxParked, c.MaxParkedPeer)
+	case c.CommitBurst < 1 || c.CommitEvery <= 0:
+		return fmt.Errorf("%w: %d commits of one author at once, then one in %v", ErrConfig, c.CommitBurst, c.CommitEvery)
 	case c.MaxText < 1 || c.MaxText > 8<<20:
 		return fmt.Errorf("%w: MaxText %d, want 1 byte to 8 MiB", ErrConfig, c.MaxText)
 	case c.MergeDelay <= 0 || c.ReaddDelay < 0 || c.DeliverWait <= 0 || c.NoticeEvery <= 0:

@@ -113,7 +113,9 @@ type Group struct {
 	waiters    map[cid.Cid][]cid.Cid
 	leaves     map[dag.ID][]cid.Cid // frames that wait for a self-Remove, by epoch
 	parkedSize int
-	peerParked map[string]int
+	peerParked map[string]*share
+	delayed    map[cid.Cid]time.Time    // parked commits, by their authors' budgets
+	budgets    map[dag.Member]time.Time // when they are whole again
 	rejected   map[cid.Cid]error
 	rejectLog  []cid.Cid
 
@@ -166,7 +168,7 @@ func newGroup(c Config, id Identity) *Group {
 		unreadUpTo: map[dag.Member]uint64{}, holes: map[cid.Cid]uint64{}, linked: map[cid.Cid]struct{}{}, followed: map[cid.Cid]struct{}{},
 		unsent: map[cid.Cid][]byte{}, nodes: map[string]int{}, messages: map[string]struct{}{},
 		forks: map[dag.ID]string{}, proven: map[dag.Member]bool{}, waiting: map[cid.Cid]*parked{}, waiters: map[cid.Cid][]cid.Cid{}, leaves: map[dag.ID][]cid.Cid{},
-		peerParked: map[string]int{}, rejected: map[cid.Cid]error{},
+		peerParked: map[string]*share{}, delayed: map[cid.Cid]time.Time{}, budgets: map[dag.Member]time.Time{}, rejected: map[cid.Cid]error{},
 		offers: map[string]*offer{}, answered: map[string]answer{}, due: newDue(),
 	}
 }
@@ -257,7 +259,10 @@ func (g *Group) PeerKey() frame.PeerKey { return g.gossip.PeerKey() }
 // others yield Results, never errors.
 func (g *Group) Step(env Env, in Input) (Output, error) {
 	s := &step{Group: g, env: env}
-	var err error
+	err := s.wakeDelayed()
+	if err != nil {
+		return Output{}, err
+	}
 	switch in := in.(type) {
 	case Receive:
 		err = s.receive(in)

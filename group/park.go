@@ -1,26 +1,38 @@
 package group
 
 import (
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/ipfs/go-cid"
 
 	"github.com/dmlsd/dmls/dag"
 )
 
-// park keeps a block until what it waits for is settled. When the memory or
-// the peer's share is used up, the peer's own block is dropped and not
-// refused: sync asks for it again.
+// share is what one peer has waiting, in the order of arrival.
+type share struct {
+	list  []cid.Cid
+	bytes int
+}
+
+// park keeps a block until what it waits for is settled. What does not fit is
+// dropped and not refused: sync brings it again, after what it waits for.
 func (s *step) park(c cid.Cid, block []byte, from string, missing ...cid.Cid) Result {
 	r := Result{CID: c, Verdict: Buffered, Missing: missing}
 	if p, ok := s.waiting[c]; ok { // stepped again, waits for something else now
 		p.missing = missing
 	} else {
-		if s.peerParked[from] >= s.cfg.MaxParkedPeer || s.parkedSize+len(block) > s.cfg.MaxParked {
+		if !s.makeRoom(from, len(block)) {
 			return r
 		}
 		s.waiting[c] = &parked{block: slices.Clone(block), from: from, missing: missing}
-		s.peerParked[from]++
+		of := s.peerParked[from]
+		if of == nil {
+			of = &share{}
+			s.peerParked[from] = of
+		}
+		of.list, of.bytes = append(of.list, c), of.bytes+len(block)
 		s.parkedSize += len(block)
 	}
 	for _, m := range missing {
@@ -29,6 +41,80 @@ func (s *step) park(c cid.Cid, block []byte, from string, missing ...cid.Cid) Re
 		}
 	}
 	return r
+}
+
+// makeRoom reports whether a block of a peer may wait. Where all shares are
+// used up together, the peer with the largest gives up its latest frames, so
+// that a flooder displaces nobody's but its own.
+func (s *step) makeRoom(from string, size int) bool {
+	own := 0
+	if of := s.peerParked[from]; of != nil {
+		if own = of.bytes; len(of.list) >= s.cfg.MaxParkedPeer {
+			return false
+		}
+	}
+	for s.parkedSize+size > s.cfg.MaxParked {
+		var largest string
+		for _, peer := range slices.Sorted(maps.Keys(s.peerParked)) {
+			if of := s.peerParked[peer]; largest == "" || of.bytes > s.peerParked[largest].bytes {
+				largest = peer
+			}
+		}
+		of := s.peerParked[largest]
+		if of == nil || largest == from || of.bytes <= own+size {
+			return false
+		}
+		s.unpark(of.list[len(of.list)-1])
+	}
+	return true
+}
+
+// errDelayed means that a commit's author has used up what it may have opened
+// for now.
+type errDelayed struct{ until time.Time }
+
+func (e *errDelayed) Error() string { return "group: the author's commits are opened one by one" }
+
+// spend takes one from the budget of a commit's author. A chain that grows by
+// adds pays for itself: the budget grows with the members. It delays and never
+// refuses, so no verdict rests on the clock.
+func (s *step) spend(author dag.Member, e *epoch) error {
+	full := s.env.Now.Add(s.cfg.CommitEvery * time.Duration(s.cfg.CommitBurst+e.leaves.len()-1))
+	next := s.budgets[author] // when the budget is whole again
+	if next.Before(s.env.Now) {
+		next = s.env.Now
+	}
+	if next.After(full) {
+		return &errDelayed{s.env.Now.Add(next.Sub(full))}
+	}
+	s.budgets[author] = next.Add(s.cfg.CommitEvery)
+	return nil
+}
+
+// delay parks a commit until its author's budget allows it.
+func (s *step) delay(a arrival, until time.Time) Result {
+	r := s.park(a.cid, a.block, a.from)
+	if s.waiting[a.cid] != nil {
+		s.delayed[a.cid] = until
+	}
+	return r
+}
+
+// wakeDelayed steps commits whose time has come, and forgets budgets that are
+// whole.
+func (s *step) wakeDelayed() error {
+	for _, m := range sortedMembers(s.budgets) {
+		if !s.budgets[m].After(s.env.Now) {
+			delete(s.budgets, m)
+		}
+	}
+	for _, c := range sorted(s.delayed) {
+		if !s.delayed[c].After(s.env.Now) {
+			delete(s.delayed, c)
+			s.ready = append(s.ready, c)
+		}
+	}
+	return s.wakeParked()
 }
 
 // parkIn keeps a block until a self-Remove was sent in the epoch, or until what
@@ -49,8 +135,12 @@ func (g *Group) unpark(c cid.Cid) {
 		return
 	}
 	delete(g.waiting, c)
+	delete(g.delayed, c)
 	g.parkedSize -= len(p.block)
-	if g.peerParked[p.from]--; g.peerParked[p.from] == 0 {
+	of := g.peerParked[p.from]
+	i := slices.Index(of.list, c)
+	of.list, of.bytes = slices.Delete(of.list, i, i+1), of.bytes-len(p.block)
+	if len(of.list) == 0 {
 		delete(g.peerParked, p.from)
 	}
 	if p.leave != "" {

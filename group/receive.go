@@ -211,7 +211,10 @@ func (s *step) openFrame(a arrival, e *epoch) (Result, error) {
 
 // refused maps an error of Epoch.Open to a verdict. The epoch is unchanged.
 func (s *step) refused(a arrival, e *epoch, author dag.Member, err error) (Result, error) {
+	var wait *errDelayed
 	switch {
+	case errors.As(err, &wait):
+		return s.delay(a, wait.until), nil
 	case errors.Is(err, mls.ErrUnknownProposal):
 		// Whether the self-Remove that it refers to exists cannot be known: it
 		// waits for one, for as long as its epoch is here.
@@ -282,7 +285,10 @@ func (s *step) check(e *epoch, o *mls.Opened) error {
 		} else if ok {
 			return ErrRepeated
 		}
-		return authorize(e, o.Commit.Proposals)
+		if err := authorize(e, o.Commit.Proposals); err != nil {
+			return err
+		}
+		return s.spend(e.leaves.get(uint32(o.Sender)), e)
 	case o.Proposal != nil:
 		return authorizeLeave(o)
 	}

@@ -352,6 +352,9 @@ func (s *step) wake() time.Time {
 	for _, m := range s.pending {
 		at(time.UnixMilli(m.Since).Add(s.cfg.DeliverWait))
 	}
+	for _, t := range s.delayed {
+		at(t)
+	}
 	at(s.nextExpiry())
 	return first
 }
