@@ -31,6 +31,10 @@ type Config struct {
 	// are opened at once, then one in CommitEvery.
 	CommitBurst int
 	CommitEvery time.Duration
+	// BlockAge and MaxBlocks bound how long, and how many bytes of, sealed blocks
+	// are kept for others when their epochs are gone here.
+	BlockAge  time.Duration
+	MaxBlocks int
 	// MaxText bounds the body of one message in bytes.
 	MaxText int
 	// MergeDelay is the step of the ranked back-off: the member of rank r waits
@@ -61,7 +65,8 @@ func (c Config) rivalDelay() time.Duration { return min(c.ReaddDelay, 2*c.AckMax
 func LAN() Config {
 	return Config{
 		MaxEpochs: 1024, MaxAge: 7 * 24 * time.Hour,
-		MaxParked: 64 << 20, MaxParkedPeer: 1024, CommitBurst: 16, CommitEvery: 10 * time.Second, MaxText: 64 << 10,
+		MaxParked: 64 << 20, MaxParkedPeer: 1024, CommitBurst: 16, CommitEvery: 10 * time.Second,
+		BlockAge: 30 * 24 * time.Hour, MaxBlocks: 1 << 30, MaxText: 64 << 10,
 		MergeDelay: 250 * time.Millisecond, ReaddDelay: time.Minute,
 		AckMin: 200 * time.Millisecond, AckMax: 2 * time.Second, AckRate: 5,
 		DeliverWait: 3 * time.Second, NoticeEvery: 2 * time.Second, RejectCache: 4096,
@@ -100,6 +105,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w: MaxParked %d bytes, MaxParkedPeer %d frames", ErrConfig, c.MaxParked, c.MaxParkedPeer)
 	case c.CommitBurst < 1 || c.CommitEvery <= 0:
 		return fmt.Errorf("%w: %d commits of one author at once, then one in %v", ErrConfig, c.CommitBurst, c.CommitEvery)
+	case c.BlockAge < c.MaxAge || c.MaxBlocks < 1<<16:
+		return fmt.Errorf("%w: blocks are kept %v and %d bytes, want MaxAge or longer and 64 KiB or more", ErrConfig, c.BlockAge, c.MaxBlocks)
 	case c.MaxText < 1 || c.MaxText > 8<<20:
 		return fmt.Errorf("%w: MaxText %d, want 1 byte to 8 MiB", ErrConfig, c.MaxText)
 	case c.MergeDelay <= 0 || c.ReaddDelay < 0 || c.DeliverWait <= 0 || c.NoticeEvery <= 0:

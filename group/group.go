@@ -42,6 +42,12 @@ func newEpoch(id dag.ID, e *mls.Epoch, info groupInfo, leaves leafTable) *epoch 
 		seen: map[string]struct{}{}, sent: map[ratchet]uint64{}, kept: map[cid.Cid][]byte{}}
 }
 
+// chain names a sender as links do.
+type chain struct {
+	leaf   uint32
+	joined cid.Cid
+}
+
 // ratchet names one of the two ratchets of a sender in an epoch.
 type ratchet struct {
 	leaf      uint32
@@ -100,10 +106,14 @@ type Group struct {
 	// whose chain they continue.
 	unreadUpTo map[dag.Member]uint64
 	holes      map[cid.Cid]uint64   // linked to by opened frames but not settled: the largest epoch of these
-	linked     map[cid.Cid]struct{} // what settled frames link to, and
-	followed   map[cid.Cid]struct{} // what opened frames link to, held or not
-	unsent     map[cid.Cid][]byte   // own blocks that nobody is known to hold; of texts the application data
-	nodes      map[string]int       // tree records by hash, with the number of their users
+	linked     map[cid.Cid]struct{} // what settled frames link to and is not held, and
+	followed   map[cid.Cid]struct{} // what opened frames link to
+	blocks     []cid.Cid            // held, in the order in which they go
+	blockBytes int
+	expireAt   time.Time          // not to be looked at before
+	ends       map[chain]cid.Cid  // last frame of each chain
+	unsent     map[cid.Cid][]byte // own blocks that nobody is known to hold; of texts the application data
+	nodes      map[string]int     // tree records by hash, with the number of their users
 	messages   map[string]struct{}
 	pending    []*message
 	forks      map[dag.ID]string   // forks announced, with the child chosen
@@ -114,6 +124,7 @@ type Group struct {
 	leaves     map[dag.ID][]cid.Cid // frames that wait for a self-Remove, by epoch
 	parkedSize int
 	peerParked map[string]*share
+	orphans    []cid.Cid                // parked frames that waited for a self-Remove in an epoch that is gone
 	delayed    map[cid.Cid]time.Time    // parked commits, by their authors' budgets
 	budgets    map[dag.Member]time.Time // when they are whole again
 	rejected   map[cid.Cid]error
@@ -168,7 +179,7 @@ func newGroup(c Config, id Identity) *Group {
 		unreadUpTo: map[dag.Member]uint64{}, holes: map[cid.Cid]uint64{}, linked: map[cid.Cid]struct{}{}, followed: map[cid.Cid]struct{}{},
 		unsent: map[cid.Cid][]byte{}, nodes: map[string]int{}, messages: map[string]struct{}{},
 		forks: map[dag.ID]string{}, proven: map[dag.Member]bool{}, waiting: map[cid.Cid]*parked{}, waiters: map[cid.Cid][]cid.Cid{}, leaves: map[dag.ID][]cid.Cid{},
-		peerParked: map[string]*share{}, delayed: map[cid.Cid]time.Time{}, budgets: map[dag.Member]time.Time{}, rejected: map[cid.Cid]error{},
+		peerParked: map[string]*share{}, ends: map[chain]cid.Cid{}, delayed: map[cid.Cid]time.Time{}, budgets: map[dag.Member]time.Time{}, rejected: map[cid.Cid]error{},
 		offers: map[string]*offer{}, answered: map[string]answer{}, due: newDue(),
 	}
 }

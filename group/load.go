@@ -377,6 +377,7 @@ func (l *loader) replay() error {
 	for _, c := range order {
 		m := l.frames[c]
 		l.index(m)
+		l.queueBlock(c, m)
 		if m.Said != "" {
 			l.graph.Settled(m.Said, m.Links.Seq, idOf(m.Links.Parent))
 		}

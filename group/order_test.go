@@ -96,3 +96,88 @@ func TestDeterminism(t *testing.T) {
 		t.Errorf("%x differs from %x", a, b)
 	}
 }
+
+// The same with liars: whatever the order in which commits that open for some,
+// complaints, siblings of an equivocator, proofs and refused frames come.
+func TestOrderOfArrivalAmongLiars(t *testing.T) {
+	w := newWorld(t, "mal", "ben", "cleo", "dan", "eve", "zoe")
+	w.create("mal")
+	for _, n := range []string{"ben", "cleo", "dan", "eve", "zoe"} {
+		w.join("mal", n)
+	}
+	w.run(20 * time.Second)
+	zoe := w.devices["zoe"]
+	disk, seen := maps.Clone(zoe.disk), len(zoe.events)
+	zoe.g = nil
+
+	spoil(t, w, "mal", "ben", "cleo", "dan") // void
+	w.flush()
+	w.say("eve", "one")
+	w.say("ben", "two")
+	w.run(2 * time.Second)
+	w.clone("eve")
+	w.update("eve")
+	w.update("eve'")
+	w.say("eve'", "three")
+	bad, err := w.devices["mal"].g.SendRaw(w.env(w.devices["mal"]), 9, []byte("no such kind"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.take(w.devices["mal"], bad)
+	w.say("mal", "four, after a frame that is refused")
+	w.heal()
+	w.run(10 * time.Second)
+	w.sync()
+	blocks := map[string][]byte{}
+	for _, n := range w.names() {
+		for _, c := range w.devices[n].g.Missing(nil, 10000) {
+			blocks[c.String()] = w.block(w.devices[n], c)
+		}
+	}
+	ids := slices.Sorted(maps.Keys(blocks))
+	var first string
+	r := rand.New(rand.NewPCG(3, 4))
+	for run := range 25 {
+		zoe.disk, zoe.events, zoe.rand = maps.Clone(disk), zoe.events[:seen], rand.NewChaCha8([32]byte{7})
+		w.queue = nil
+		g, err := group.Load(w.cfg, zoe.id, w.devices["ben"].g.ID(), records(zoe))
+		if err != nil {
+			t.Fatal(err)
+		}
+		zoe.g = g
+		r.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+		for round := range 3 { // a refused frame that is followed is fetched again
+			for _, id := range ids {
+				if c := blocks[id]; round == 0 || !slices.ContainsFunc(w.held(g), func(h string) bool { return h == id }) {
+					w.step(zoe, group.Receive{Blocks: [][]byte{c}})
+				}
+			}
+		}
+		st := g.Status()
+		texts := zoe.texts()
+		slices.Sort(texts)
+		var liars []string
+		for _, m := range st.Members {
+			if m.Equivocator {
+				liars = append(liars, m.Name)
+			}
+		}
+		got := strings.Join([]string{st.Head, st.Authenticator, members(st), strings.Join(liars, " "), strings.Join(texts, "|")}, " ")
+		if run == 0 {
+			first = got
+			if want := w.devices["ben"].g.Status().Head; st.Head != want || len(liars) != 1 {
+				t.Fatalf("zoe is at %s, ben at %s; liars %v", st.Head, want, liars)
+			}
+		}
+		if got != first || st.Parked != 0 {
+			t.Fatalf("run %d ends elsewhere, %d parked:\n%s\n%s", run, st.Parked, got, first)
+		}
+	}
+}
+
+func (w *world) held(g *group.Group) (out []string) {
+	for _, c := range g.Missing(nil, 10000) {
+		out = append(out, c.String())
+	}
+	return out
+}

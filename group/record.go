@@ -186,5 +186,6 @@ func (s *step) eraseEpoch(e *epoch) int {
 	e.mls.Tree().WalkNew(s.releaseNode, func(hash, _ []byte) { s.del(s.nodeKey(hash), Public) })
 	e.mls.Wipe()
 	delete(s.epochs, e.id)
+	s.orphans = append(s.orphans, s.leaves[e.id]...)
 	return n
 }

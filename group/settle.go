@@ -35,6 +35,8 @@ type meta struct {
 	Content []byte     // labelled hash of an opened commit's content
 	Message [16]byte   // of an opened text
 	Kind    appKind    // of an opened application frame
+	At      int64      // when it settled here, Unix seconds
+	Size    uint32     // of the block
 	About   []byte     // of a proof the member, of a complaint the commit
 
 	// In memory only.
@@ -77,6 +79,8 @@ func (m *meta) marshal() []byte {
 	w.bytes(m.Content)
 	w.b = append(w.b, m.Message[:]...)
 	w.u8(uint8(m.Kind))
+	w.u64(uint64(m.At))
+	w.u32(m.Size)
 	w.bytes(m.About)
 	return w.b
 }
@@ -87,7 +91,7 @@ func parseMeta(b []byte) (*meta, error) {
 	aad := r.bytes()
 	m.Author, m.Said, m.Content = dag.Member(r.bytes()), dag.Member(r.bytes()), r.bytes()
 	copy(m.Message[:], r.take(16))
-	m.Kind, m.About = appKind(r.u8()), r.bytes()
+	m.Kind, m.At, m.Size, m.About = appKind(r.u8()), int64(r.u64()), r.u32(), r.bytes()
 	err := r.done()
 	if err == nil {
 		m.Links, err = frame.ParseLinks(aad)
@@ -112,7 +116,7 @@ func (m *meta) past() []cid.Cid {
 // settle records a frame for good and wakes those that waited for it.
 func (s *step) settle(c cid.Cid, m *meta, block []byte) {
 	s.settled++
-	m.N = s.settled
+	m.N, m.At, m.Size = s.settled, s.env.Now.Unix(), uint32(len(block))
 	s.put(BlockKey(s.ID(), c), block, Public)
 	s.put(s.key("f/"+c.String()), m.marshal(), Public)
 	s.frames[c] = m
@@ -120,6 +124,7 @@ func (s *step) settle(c cid.Cid, m *meta, block []byte) {
 	delete(s.rejected, c)
 	s.index(m)
 	s.link(c, m)
+	s.queueBlock(c, m)
 	if m.Status == opened && m.Author != s.self { // links of unread frames prove nothing
 		for _, p := range m.past() {
 			s.wasSeen(p)
@@ -172,11 +177,18 @@ func (g *Group) link(c cid.Cid, m *meta) {
 	if _, ok := g.linked[c]; !ok {
 		g.held[c] = struct{}{}
 	}
+	delete(g.linked, c)
+	k := chain{m.Links.Leaf, m.Links.Joined}
+	if last := g.frames[g.ends[k]]; last == nil || last.Links.Seq <= m.Links.Seq {
+		g.ends[k] = c
+	}
 	if m.Said != "" {
 		g.unreadUpTo[m.Said] = max(g.unreadUpTo[m.Said], m.Links.Seq)
 	}
 	for _, p := range m.past() {
-		g.linked[p] = struct{}{}
+		if !g.before(p, m) {
+			g.linked[p] = struct{}{}
+		}
 		delete(g.held, p)
 		if q := g.frames[p]; q != nil {
 			m.depth = max(m.depth, q.depth+1)
@@ -187,12 +199,21 @@ func (g *Group) link(c cid.Cid, m *meta) {
 	}
 }
 
+// before reports whether a frame was held when m settled.
+func (g *Group) before(c cid.Cid, m *meta) bool {
+	q := g.frames[c]
+	return q != nil && q.Status != seeded && q.N < m.N
+}
+
 func (g *Group) linkOpened(c cid.Cid, m *meta) {
 	if _, ok := g.followed[c]; !ok {
 		g.open[c] = struct{}{}
 	}
+	delete(g.followed, c)
 	for _, p := range m.past() {
-		g.followed[p] = struct{}{}
+		if !g.before(p, m) {
+			g.followed[p] = struct{}{}
+		}
 		delete(g.open, p)
 		if _, refused := g.rejected[p]; !refused && !g.isSettled(p) {
 			g.holes[p] = max(g.holes[p], m.Epoch)

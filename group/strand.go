@@ -353,6 +353,7 @@ func (s *step) forgetUnread() {
 			continue
 		}
 		delete(s.frames, c)
+		s.blockBytes -= int(m.Size)
 		delete(s.held, c)
 		s.del(BlockKey(s.ID(), c), Public)
 		s.del(s.key("f/"+c.String()), Public)
@@ -368,6 +369,7 @@ func (g *Group) relink() {
 	clear(g.holes)
 	clear(g.linked)
 	clear(g.followed)
+	clear(g.ends)
 	all := sorted(g.frames)
 	slices.SortFunc(all, func(a, b cid.Cid) int { return int(int64(g.frames[a].N) - int64(g.frames[b].N)) })
 	for _, c := range all {
