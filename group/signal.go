@@ -158,16 +158,19 @@ func (s *step) hear(in Hear) error {
 	switch signalKind(r.u8()) {
 	case signalNotice:
 		if n, err := parseNotice(r); err == nil {
+			s.relayNotice(n)
 			return s.hearNotice(n)
 		}
 	case signalOffer:
 		if o, err := parseOffer(r); err == nil {
 			o.from = in.From
+			s.relayOffer(o)
 			s.hearOffer(o)
 		}
 	case signalWelcome:
 		ref, b := r.bytes(), r.bytes()
 		if r.done() == nil {
+			s.relayWelcome(ref, b, in.From)
 			return s.hearWelcome(ref, b)
 		}
 	}

@@ -27,10 +27,11 @@ type due struct {
 	refused map[string]bool      // offers that could not be committed, by reference
 
 	proofs    map[dag.Member]*proof // of equivocations, until somebody publishes one
-	diverge   time.Time             // when members who are away count as gone another way
-	exit      time.Time             // when a removal of this device was first seen that does not hold
-	stall     time.Time             // when a head that all stand on should have become final
-	stallBase dag.ID                // the base for which that was tried
+	relay     relay
+	diverge   time.Time // when members who are away count as gone another way
+	exit      time.Time // when a removal of this device was first seen that does not hold
+	stall     time.Time // when a head that all stand on should have become final
+	stallBase dag.ID    // the base for which that was tried
 	plan      *plan.Plan
 	planFor   dag.ID
 	planSeen  uint64 // frames settled when the plan was made

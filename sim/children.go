@@ -77,7 +77,7 @@ func foundGroups(w *world, n, joined int) ([]*group.Group, error) {
 	packages := make([]*mls.KeyPackageBundle, n-1)
 	var change group.Change
 	for i := range packages {
-		d := w.devices[0]
+		var d *device
 		if i+1 < joined {
 			d = w.devices[i+1]
 		} else if d, err = newDevice(w, 10_000+i); err != nil {

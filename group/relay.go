@@ -1,0 +1,71 @@
+package group
+
+import (
+	"time"
+
+	"github.com/dmlsd/dmls/mls"
+)
+
+// Signals go to the peers that a device is connected with, and not every member
+// is connected with every other. So each passes some of them on: of the notices
+// for one joiner, and of its offers, one in each NoticeEvery, another one each
+// time; and a Welcome goes back the way its offer came. What is not signed by
+// a member, or by the joiner, goes no further.
+type relay struct {
+	next  map[string]time.Time // when the next one may pass, by joiner and kind
+	again map[string]time.Time // when the same one may, by joiner, kind and signer or offer
+	way   map[string]string    // peer that brought an offer, by KeyPackage reference
+}
+
+// maxRelayed bounds what is remembered of them.
+const maxRelayed = 4096
+
+func (r *relay) mayPass(now time.Time, every time.Duration, joiner, one string) bool {
+	if r.next == nil || len(r.again) > maxRelayed || len(r.way) > maxRelayed {
+		*r = relay{next: map[string]time.Time{}, again: map[string]time.Time{}, way: map[string]string{}}
+	}
+	if now.Before(r.next[joiner]) || now.Before(r.again[joiner+one]) {
+		return false
+	}
+	r.next[joiner], r.again[joiner+one] = now.Add(every), now.Add(4*every)
+	return true
+}
+
+func (s *step) relayNotice(n notice) {
+	e := s.epochs[s.head]
+	if e == nil || n.Joiner == s.self || string(n.Signer) == keyOf(s.self) || e.leaves.find(string(n.Signer)) == "" {
+		return
+	}
+	if !s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, "notice"+string(n.Joiner), string(n.Signer)) {
+		return
+	}
+	if mls.VerifyWithLabel(suite, n.Signer, labelNotice, n.content(s.gid), n.Signature) == nil {
+		s.signal("", n.marshal())
+	}
+}
+
+func (s *step) relayOffer(o *offer) {
+	if s.epochs[s.head] == nil || keyOf(o.Joiner) == keyOf(s.self) {
+		return
+	}
+	kp, err := mls.ParseKeyPackage(o.KeyPackage)
+	if err != nil {
+		return
+	}
+	ref := string(kp.Ref())
+	if !s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, "offer"+string(o.Joiner), ref) {
+		return
+	}
+	if mls.VerifyWithLabel(suite, []byte(keyOf(o.Joiner)), labelOffer, o.content(s.gid), o.Signature) != nil {
+		return
+	}
+	s.due.relay.way[ref] = o.from
+	s.signal("", o.marshal())
+}
+
+// relayWelcome sends a Welcome towards the joiner whose offer passed here.
+func (s *step) relayWelcome(ref, bundle []byte, from string) {
+	if to := s.due.relay.way[string(ref)]; to != "" && to != from {
+		s.signal(to, marshalWelcome(ref, bundle))
+	}
+}
