@@ -94,6 +94,9 @@ func TestTwoDevices(t *testing.T) {
 		if bob.ID() != ids || bob.PeerID() != addrs || bob.Name() != "bob" {
 			t.Error("the identity did not survive the restart")
 		}
+		if err := bob.Unblock(alice.PeerID()); err != nil { // a block survives, too
+			t.Fatal(err)
+		}
 		until(t, bob, gid, "while apart") // alice's address is remembered
 		if _, err := bob.Send(ctx, gid, "back"); err != nil {
 			t.Fatal(err)
