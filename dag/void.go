@@ -1,6 +1,9 @@
 package dag
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // A commit can be signed well and open for some members only. Whoever cannot
 // open it says so in its parent, where all who have a vote read it. When more
@@ -12,6 +15,14 @@ import "slices"
 func (g *Graph) Void(id ID) bool {
 	n := g.nodes[id]
 	return n != nil && n.void
+}
+
+// Accused returns the epochs about which somebody complained, by id.
+func (g *Graph) Accused() []ID {
+	if len(g.accused) == 0 {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(g.accused))
 }
 
 // Complainers returns the voters of the parent whose complaints about the

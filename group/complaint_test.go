@@ -80,7 +80,7 @@ func TestFewComplaints(t *testing.T) {
 	w := six(t, "mal", "ben", "cleo", "dan", "eve", "ada")
 	spoil(t, w, "mal", "ben")
 	w.flush()
-	w.run(10 * time.Second)
+	w.run(3 * time.Second)
 	if st := w.agree("ada", "cleo", "dan", "eve", "mal"); st.Epoch != 6 {
 		t.Errorf("epoch %d", st.Epoch)
 	}
@@ -91,10 +91,22 @@ func TestFewComplaints(t *testing.T) {
 	if !w.devices["ben"].has(group.KindUnopenable) {
 		t.Fatal("it did open for ben")
 	}
-	// ben stays behind, but nothing blocks his sending.
+	// ben stays behind, but nothing blocks his sending,
 	w.say("ben", "from behind")
 	if got := w.devices["dan"].texts(); !slices.Contains(got, "ben: from behind") {
 		t.Errorf("dan read %q", got)
+	}
+	// until he is added again, like a stranded joiner.
+	for range 3 {
+		w.run(20 * time.Second)
+		w.sync()
+	}
+	if st := w.agree("ada", "ben", "cleo", "dan", "eve", "mal"); len(st.Members) != 6 {
+		t.Errorf("members %s", members(st))
+	}
+	w.say("dan", "welcome back")
+	if got := w.devices["ben"].texts(); !slices.Contains(got, "dan: welcome back") {
+		t.Errorf("ben read %q", got)
 	}
 }
 

@@ -162,14 +162,31 @@ func (g *Group) parting(e *epoch) (number uint64, ok bool) {
 	return number, ok
 }
 
-// lostMembers returns whom this side adds again: nobody before it was said, and
-// nobody if this side yields.
+// lostMembers returns whom this side adds again: those who said that a commit on
+// the head's chain does not open for them, where they were too few to void it
+// (design, section 5.3), and those who parted for good: not before that was
+// said, and not if this side yields.
 func (s *step) lostMembers() []dag.Member {
 	e := s.epochs[s.head]
-	if !s.diverged || e == nil || s.oursStays(e) != stays {
+	if e == nil {
 		return nil
 	}
-	return s.away(e)
+	var out []dag.Member
+	for _, id := range s.graph.Accused() {
+		if !s.graph.IsAncestor(id, s.head) {
+			continue
+		}
+		for _, m := range s.graph.Complainers(id) {
+			if m != s.self && e.leaves.has(m) {
+				out = append(out, m)
+			}
+		}
+	}
+	if s.diverged && s.oursStays(e) == stays {
+		out = append(out, s.away(e)...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // watchHalves: members whom our head removed, and who removed us, went on
