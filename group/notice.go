@@ -97,7 +97,7 @@ func (s *step) notify(m dag.Member) error {
 // offer that was answered is answered again: the Welcome may have been lost.
 func (s *step) hearOffer(o *offer) {
 	key := keyOf(o.Joiner)
-	if s.state != member || mls.VerifyWithLabel(suite, []byte(key), labelOffer, o.content(s.gid), o.Signature) != nil {
+	if mls.VerifyWithLabel(suite, []byte(key), labelOffer, o.content(s.gid), o.Signature) != nil {
 		return
 	}
 	kp, err := mls.ParseKeyPackage(o.KeyPackage)
@@ -108,7 +108,10 @@ func (s *step) hearOffer(o *offer) {
 		return
 	}
 	if b, ok := s.answered[string(o.ref)]; ok {
-		s.signal(o.from, marshalWelcome(o.ref, b.bundle))
+		s.signal(o.from, marshalWelcome(o.ref, b.bundle)) // also when we were removed since
+		return
+	}
+	if s.state != member {
 		return
 	}
 	if old := s.offers[key]; old != nil && bytes.Equal(old.ref, o.ref) {

@@ -274,6 +274,7 @@ func (s *step) hearWelcome(ref, b []byte) error {
 	s.forks = map[dag.ID]string{}
 	s.enter(w)
 	if rival != nil {
+		s.epochs[s.root].sent, s.epochs[s.root].kept = rival.sent, rival.kept
 		s.del(s.epochKey(s.root)+"old", Public)
 		if err := s.restand(); err != nil {
 			return err
@@ -282,6 +283,11 @@ func (s *step) hearWelcome(ref, b []byte) error {
 	s.forgetUnread()
 	s.emit(Event{Kind: KindRejoined, Epoch: w.epoch.Number(), Head: text(s.head), CID: text(s.head),
 		From: hexKey(w.inviter), Name: s.names[w.inviter]})
+	// Once more: who added us on a rival branch may not have reached us with its
+	// Welcome, and what is said there is for us too.
+	for _, j := range s.rejoins {
+		s.signal("", j.offer.marshal())
+	}
 	return nil
 }
 
@@ -349,7 +355,7 @@ func (s *step) offerFor(ref []byte) *rejoin {
 func (s *step) forgetUnread() {
 	for _, c := range sorted(s.frames) {
 		m := s.frames[c]
-		if m.Status != unread || m.Epoch < s.floor {
+		if m.Status != unread || m.Epoch < s.floor && s.epochs[idOf(m.Links.Parent)] == nil {
 			continue
 		}
 		delete(s.frames, c)

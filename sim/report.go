@@ -96,6 +96,7 @@ var promises = map[string]string{
 	"disk":        "a device that restarts is where it was",
 	"verdict":     "no honest frame is refused",
 	"keys":        "nobody signs two frames with one sequence number",
+	"memory":      "nobody makes a device hold more than its quotas",
 	"bounds":      "in a quiet group only what is needed is retained",
 }
 

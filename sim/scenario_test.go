@@ -25,7 +25,7 @@ func TestValidate(t *testing.T) {
 		"duplicate 1.5":           func(s *Scenario) { s.Network.Duplicate = 1.5 },
 		"reorder -1":              func(s *Scenario) { s.Network.Reorder = -1 },
 		"skew":                    func(s *Scenario) { s.Skew = -1 },
-		"MaxEpochs 1":             func(s *Scenario) { s.Engine.MaxEpochs = 1 },
+		"MaxEpochs -1":            func(s *Scenario) { s.Engine.MaxEpochs = -1 },
 		"partition 1: from":       func(s *Scenario) { s.Partitions[0].Until = s.Partitions[0].At },
 		"partition 1: down":       func(s *Scenario) { s.Partitions[0].Down = 1 },
 		"partition 1: no islands": func(s *Scenario) { s.Partitions[0].Islands = nil },
