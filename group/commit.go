@@ -139,6 +139,34 @@ func (s *step) takeCommit(a arrival, e *epoch, o *mls.Opened) (Result, error) {
 	return Result{CID: a.cid, Verdict: Applied}, nil
 }
 
+// takeOldCommit follows the branch of an incarnation that this device gave up.
+// Nothing there is ours to follow in the graph, but what is said below the
+// commit, by members who still count us in, is for us to read.
+func (s *step) takeOldCommit(a arrival, e *epoch, o *mls.Opened) (Result, error) {
+	if o.Commit.Child == nil {
+		return s.settleUnread(a, unread, Stale, ErrErased), nil
+	}
+	info, err := readGroup(o.Commit.Child.GroupContext().Extensions)
+	if err != nil {
+		return Result{}, fmt.Errorf("%w: %w", ErrInternal, err)
+	}
+	c, err := s.describe(a.cid, a.header.Links, e, uint32(o.Sender), committed{
+		proposals: o.Commit.Proposals, tag: o.Commit.ConfirmationTag, added: o.Commit.Added, number: a.header.Epoch + 1,
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	if err := s.apply(e, o.Delta); err != nil {
+		return Result{}, err
+	}
+	child := newEpoch(c.ID, o.Commit.Child, info, e.leaves.with(c))
+	child.old = true
+	s.epochs[child.id] = child
+	s.writeEpoch(child)
+	s.put(s.epochKey(child.id)+"old", child.leaves.marshal(), Public)
+	return s.settleUnread(a, unread, Stale, ErrErased), nil
+}
+
 // committed is what both a received and a staged commit tell.
 type committed struct {
 	proposals []mls.CommittedProposal

@@ -198,9 +198,7 @@ func (s *step) openFrame(a arrival, e *epoch) (Result, error) {
 	}
 	switch {
 	case o.Commit != nil && e.old:
-		// The branch of an incarnation that we gave up: its commits are not ours
-		// to follow, its messages still are.
-		return s.settleUnread(a, unread, Stale, ErrErased), nil
+		return s.takeOldCommit(a, e, o)
 	case o.Commit != nil:
 		return s.takeCommit(a, e, o)
 	case o.Proposal != nil:
