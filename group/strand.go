@@ -220,6 +220,19 @@ func (s *step) repeatOffer() error {
 	return nil
 }
 
+// askRivals repeats the offers of a device that has come back, when it does and
+// when it meets a commit that it cannot open: who added us on a rival branch
+// may not have reached us with its Welcome, and what is said there is for us too.
+func (s *step) askRivals() {
+	if s.state != member || !s.entered || s.env.Now.Before(s.due.offer) {
+		return
+	}
+	s.due.offer = s.env.Now.Add(s.cfg.NoticeEvery)
+	for _, j := range s.rejoins {
+		s.signal("", j.offer.marshal())
+	}
+}
+
 // hearWelcome enters the branch that won. History, event log and cursor go on;
 // epochs of the old incarnation still open messages until the new branch is
 // final.
@@ -283,11 +296,7 @@ func (s *step) hearWelcome(ref, b []byte) error {
 	s.forgetUnread()
 	s.emit(Event{Kind: KindRejoined, Epoch: w.epoch.Number(), Head: text(s.head), CID: text(s.head),
 		From: hexKey(w.inviter), Name: s.names[w.inviter]})
-	// Once more: who added us on a rival branch may not have reached us with its
-	// Welcome, and what is said there is for us too.
-	for _, j := range s.rejoins {
-		s.signal("", j.offer.marshal())
-	}
+	s.askRivals()
 	return nil
 }
 
