@@ -141,9 +141,10 @@ func (s *step) takeCommit(a arrival, e *epoch, o *mls.Opened) (Result, error) {
 
 // takeOldCommit follows the branch of an incarnation that this device gave up.
 // Nothing there is ours to follow in the graph, but what is said below the
-// commit, by members who still count us in, is for us to read.
+// commit, by members who still count us in, is for us to read. Epochs that a
+// Welcome for our offers leads to stay as they are: we may enter them yet.
 func (s *step) takeOldCommit(a arrival, e *epoch, o *mls.Opened) (Result, error) {
-	if o.Commit.Child == nil {
+	if o.Commit.Child == nil || s.former == nil || !e.leaves.has(s.former.self) {
 		return s.settleUnread(a, unread, Stale, ErrErased), nil
 	}
 	info, err := readGroup(o.Commit.Child.GroupContext().Extensions)
