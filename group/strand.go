@@ -288,6 +288,7 @@ func (s *step) hearWelcome(ref, b []byte) error {
 	s.enter(w)
 	if rival != nil {
 		s.epochs[s.root].sent, s.epochs[s.root].kept = rival.sent, rival.kept
+		s.resume()
 		s.del(s.epochKey(s.root)+"old", Public)
 		if err := s.restand(); err != nil {
 			return err
@@ -331,6 +332,16 @@ func (s *step) keepRival(w *welcomed) {
 	s.writeEpoch(e)
 	s.put(s.epochKey(e.id)+"old", e.leaves.marshal(), Public)
 	s.forgetUnread()
+}
+
+// resume goes on with the own chain where it was: this device has been in the
+// base before, and has spoken there.
+func (s *step) resume() {
+	for _, c := range sorted(s.frames) {
+		if m := s.frames[c]; m.Status == opened && m.Author == s.self && m.Links.Seq >= s.next {
+			s.next, s.prev = m.Links.Seq+1, c
+		}
+	}
 }
 
 // restand counts frames that were opened in the base before it became that.
