@@ -372,9 +372,7 @@ func newGraph(rule dag.Rule, c *commit, info groupInfo, rows []tableRow) *dag.Gr
 // replay adds the commits and frames below the base to the graph, parents
 // first, in the order in which they settled.
 func (l *loader) replay() error {
-	order := sorted(l.frames)
-	slices.SortStableFunc(order, func(a, b cid.Cid) int { return int(int64(l.frames[a].N) - int64(l.frames[b].N)) })
-	for _, c := range order {
+	for _, c := range l.bySettling() {
 		m := l.frames[c]
 		l.index(m)
 		l.queueBlock(c, m)

@@ -346,9 +346,7 @@ func (s *step) resume() {
 
 // restand counts frames that were opened in the base before it became that.
 func (s *step) restand() error {
-	all := sorted(s.frames)
-	slices.SortStableFunc(all, func(a, b cid.Cid) int { return int(int64(s.frames[a].N) - int64(s.frames[b].N)) })
-	for _, c := range all {
+	for _, c := range s.bySettling() {
 		m := s.frames[c]
 		if m.Status != opened || m.Type == typeCommit || idOf(m.Links.Parent) != s.root {
 			continue
@@ -388,6 +386,13 @@ func (s *step) forgetUnread() {
 	s.relink()
 }
 
+// bySettling lists the frames as they settled on this device.
+func (g *Group) bySettling() []cid.Cid {
+	all := sorted(g.frames)
+	slices.SortStableFunc(all, func(a, b cid.Cid) int { return int(int64(g.frames[a].N) - int64(g.frames[b].N)) })
+	return all
+}
+
 // relink computes the tips anew, in the order in which the frames settled.
 func (g *Group) relink() {
 	clear(g.held)
@@ -396,9 +401,7 @@ func (g *Group) relink() {
 	clear(g.linked)
 	clear(g.followed)
 	clear(g.ends)
-	all := sorted(g.frames)
-	slices.SortFunc(all, func(a, b cid.Cid) int { return int(int64(g.frames[a].N) - int64(g.frames[b].N)) })
-	for _, c := range all {
+	for _, c := range g.bySettling() {
 		if m := g.frames[c]; m.Status != seeded {
 			g.link(c, m)
 		}
