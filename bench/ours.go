@@ -3,10 +3,9 @@ package main
 import (
 	"crypto/rand"
 	"fmt"
-	"runtime"
-	"sync"
 	"time"
 
+	"github.com/dmlsd/dmls/internal/cores"
 	"github.com/dmlsd/dmls/internal/synth"
 	"github.com/dmlsd/dmls/mls"
 )
@@ -26,21 +25,7 @@ type member struct {
 	bundle *mls.KeyPackageBundle
 }
 
-func env() mls.Env { return mls.Env{Now: time.Now(), Rand: rand.Reader, Parallel: parallel} }
-
-// parallel spreads work over all cores.
-func parallel(n int, f func(i int)) {
-	var wait sync.WaitGroup
-	workers := min(runtime.GOMAXPROCS(0), n)
-	for w := range workers {
-		wait.Go(func() {
-			for i := n * w / workers; i < n*(w+1)/workers; i++ {
-				f(i)
-			}
-		})
-	}
-	wait.Wait()
-}
+func env() mls.Env { return mls.Env{Now: time.Now(), Rand: rand.Reader, Parallel: cores.Each} }
 
 func newMember(name string) (*member, error) {
 	m := &member{}

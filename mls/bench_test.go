@@ -47,13 +47,19 @@ func sizes(b *testing.B, most int, f func(b *testing.B, n int)) {
 }
 
 // measure reports the median of f and, given a floor, the multiple of it.
-func measure(b *testing.B, least time.Duration, f func()) {
+// Something may be done before each round, off the clock.
+func measure(b *testing.B, least time.Duration, f func(), before ...func()) time.Duration {
 	b.Helper()
 	b.ReportAllocs()
 	samples := make([]time.Duration, 0, b.N)
 	runtime.GC()
 	b.ResetTimer()
 	for range b.N {
+		for _, g := range before {
+			b.StopTimer()
+			g()
+			b.StartTimer()
+		}
 		start := time.Now()
 		f()
 		samples = append(samples, time.Since(start))
@@ -65,6 +71,7 @@ func measure(b *testing.B, least time.Duration, f func()) {
 	if least > 0 {
 		b.ReportMetric(float64(median)/float64(least), "x-floor")
 	}
+	return median
 }
 
 // least gives a floor from the size on at which it is reported.
@@ -191,7 +198,10 @@ func benchmarkProcess(b *testing.B, schedule mls.KeySchedule, evals int, who fun
 }
 
 // BenchmarkJoin: Welcome and ratchet tree, every signature and parent hash
-// verified, on all cores. heap-B is what the group then occupies.
+// verified, on all cores. The floor is timed before each round: x-floor is the
+// multiple of n verifications, each as long as on a core alone, divided by the
+// cores; x-busy counts them as long as they take while all cores verify. heap-B
+// is what the group then occupies.
 func BenchmarkJoin(b *testing.B) {
 	sizes(b, 100_000, func(b *testing.B, n int) {
 		c := crowd(b, n, mls.RFC9420)
@@ -204,7 +214,20 @@ func BenchmarkJoin(b *testing.B) {
 			}
 			return e
 		}
-		measure(b, least(100_000, n, func(p floor.Primitives) time.Duration { return p.Join(n, runtime.GOMAXPROCS(0)) }), func() { join().Wipe() })
+		cores := runtime.GOMAXPROCS(0)
+		if n < 100_000 {
+			measure(b, 0, func() { join().Wipe() })
+		} else {
+			var alone, busy []time.Duration
+			median := measure(b, 0, func() { join().Wipe() }, func() {
+				alone, busy = append(alone, floor.Verify(1)), append(busy, floor.Verify(cores))
+			})
+			slices.Sort(alone)
+			slices.Sort(busy)
+			each := float64(median) * float64(cores) / float64(n)
+			b.ReportMetric(each/float64(alone[len(alone)/2]), "x-floor")
+			b.ReportMetric(each/float64(busy[len(busy)/2]), "x-busy")
+		}
 		before := heap()
 		e := join()
 		b.ReportMetric(float64(heap()-before), "heap-B")

@@ -134,7 +134,7 @@ func (g *GroupInfo) ratchetTree(s *suite, given []byte, env Env) (*RatchetTree, 
 	if len(given) == 0 {
 		return nil, fmt.Errorf("%w: no ratchet tree", ErrGroupInfo)
 	}
-	tree, err := ParseRatchetTree(s.id, given)
+	tree, err := readRatchetTree(s, given, env)
 	if err != nil {
 		return nil, err
 	}

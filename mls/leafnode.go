@@ -1,7 +1,6 @@
 package mls
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 	"time"
@@ -88,7 +87,7 @@ func (l *LeafNode) Marshal() []byte {
 	return w.buf
 }
 
-// readLeafNode copies the leaf's bytes once; all its fields are parts of them.
+// readLeafNode reads a leaf and copies its bytes.
 func readLeafNode(r *reader) LeafNode {
 	probe := &reader{buf: r.buf, err: r.err, alias: true}
 	skipLeafNode(probe)
@@ -96,10 +95,7 @@ func readLeafNode(r *reader) LeafNode {
 		r.fail(probe.err)
 		return LeafNode{}
 	}
-	raw := bytes.Clone(r.take(len(r.buf) - len(probe.buf)))
-	l := parseLeafFields(&reader{buf: raw, alias: true})
-	l.raw = raw
-	return l
+	return *keepLeafNode(r.take(len(r.buf) - len(probe.buf)))
 }
 
 // skipLeafNode finds the end of a leaf and refuses unknown variants.
@@ -158,7 +154,11 @@ func ParseLeafNode(b []byte) (*LeafNode, error) {
 // before its group.
 func (l *LeafNode) tbs(groupID []byte, index LeafIndex) []byte {
 	w := &writer{make([]byte, 0, len(l.raw)+len(groupID)+8)}
-	l.writeFields(w)
+	if n := len(l.Signature); l.raw != nil {
+		w.raw(l.raw[:len(l.raw)-varintLen(n)-n])
+	} else {
+		l.writeFields(w)
+	}
 	if l.Source != LeafNodeSourceKeyPackage {
 		w.vec(groupID)
 		w.u32(uint32(index))

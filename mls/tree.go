@@ -1,7 +1,6 @@
 package mls
 
 import (
-	"fmt"
 	"iter"
 	"slices"
 )
@@ -267,79 +266,4 @@ func (n *treeNode) writeInOrder(w *writer, end *int) {
 	if n.right != nil {
 		n.right.writeInOrder(w, end)
 	}
-}
-
-// ParseRatchetTree parses the content of a ratchet_tree extension. It checks
-// the shape of the tree and that no key occurs twice, but neither signatures
-// nor parent hashes.
-func ParseRatchetTree(suite CipherSuite, b []byte) (*RatchetTree, error) {
-	s, err := suiteByID(suite)
-	if err != nil {
-		return nil, err
-	}
-	r := newReader(b)
-	var flat []treeNode
-	for sub := r.sub(); !sub.empty(); {
-		flat = append(flat, readTreeNode(sub, len(flat)%2 == 0))
-	}
-	if err := r.done(); err != nil {
-		return nil, fmt.Errorf("mls: ratchet tree: %w", err)
-	}
-	if len(flat) == 0 || flat[len(flat)-1].blank() {
-		return nil, fmt.Errorf("%w: ratchet tree does not end with a node that is not blank", ErrMalformed)
-	}
-	e := &treeEdit{s: s, width: widthFor(uint32(len(flat)/2 + 1))}
-	if e.root, err = e.arrange(flat, rootIndex(e.width)); err != nil {
-		return nil, err
-	}
-	return e.tree()
-}
-
-func readTreeNode(r *reader, leaf bool) (n treeNode) {
-	if !r.optional() {
-		return n
-	}
-	switch kind := r.u8(); {
-	case kind == nodeTypeLeaf && leaf:
-		l := readLeafNode(r)
-		n.leaf = &l
-	case kind == nodeTypeParent && !leaf:
-		n.parent = readParentNode(r)
-	default:
-		r.failf("node of type %d at a wrong place in the ratchet tree", kind)
-	}
-	return n
-}
-
-// arrange links the nodes of an array as an edit that owns them all.
-func (e *treeEdit) arrange(flat []treeNode, x nodeIndex) (*treeNode, error) {
-	n := &treeNode{}
-	if int(x) < len(flat) {
-		n.leaf, n.parent = flat[x].leaf, flat[x].parent
-	}
-	if x.isLeaf() {
-		if n.leaf != nil {
-			n.leaves = 1
-			e.logLeaf(n.leaf, 1)
-		}
-		return n, nil
-	}
-	var err error
-	if n.left, err = e.arrange(flat, x.left()); err != nil {
-		return nil, err
-	}
-	if n.right, err = e.arrange(flat, x.right()); err != nil {
-		return nil, err
-	}
-	n.leaves = n.left.leaves + n.right.leaves
-	if n.parent == nil {
-		return n, nil
-	}
-	e.log(keyKindEncryption, n.parent.encryptionKey, 1)
-	for _, l := range n.parent.unmerged {
-		if !x.covers(l) || n.descend(x, l).leaf == nil {
-			return nil, fmt.Errorf("%w: unmerged leaf %d of node %d is blank or elsewhere", ErrTree, l, x)
-		}
-	}
-	return n, nil
 }

@@ -372,11 +372,36 @@ func TestTreeDifferential(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if i%10 == 0 {
+					parsesAs(t, tree)
+				}
 				if !bytes.Equal(loaded.Marshal(), was[i]) || !sameKeys(loaded.keys, tree.keys) || !loaded.root.members.equal(tree.root.members) {
 					t.Fatalf("loaded tree %d differs", i)
 				}
 			}
 		})
+	}
+}
+
+// parsesAs: wherever a ratchet_tree extension is cut into pieces and in
+// whatever order they are read, the tree is the one that was written.
+func parsesAs(t *testing.T, tree *RatchetTree) {
+	t.Helper()
+	raw := tree.Marshal()
+	for level := range rootIndex(tree.width).level() + 1 {
+		p := &treeParse{s: tree.s, buf: raw}
+		if err := p.scan(); err != nil {
+			t.Fatal(err)
+		}
+		p.level = level
+		got, err := p.tree(Env{Parallel: backwards})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got.Marshal(), raw) || !bytes.Equal(got.root.hash, tree.root.hash) || got.MemberCount() != tree.MemberCount() ||
+			got.root.resolved != tree.root.resolved || !sameKeys(got.keys, tree.keys) || !got.root.members.equal(tree.root.members) {
+			t.Fatalf("tree of width %d, parsed in pieces of level %d, differs", tree.width, level)
+		}
 	}
 }
 

@@ -1,8 +1,9 @@
 package mls
 
 import (
-	"bytes"
+	"cmp"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"slices"
 )
@@ -27,9 +28,18 @@ func newKeyID(kind byte, key []byte) keyID {
 	return keyID(h[:16])
 }
 
+func (id keyID) compare(o keyID) int {
+	if c := cmp.Compare(binary.BigEndian.Uint64(id[:]), binary.BigEndian.Uint64(o[:])); c != 0 {
+		return c
+	}
+	return cmp.Compare(binary.BigEndian.Uint64(id[8:]), binary.BigEndian.Uint64(o[8:]))
+}
+
 func (id keyID) nibble(depth int) int {
 	return int(id[depth/2]>>(4*(1-depth%2))) & 15
 }
+
+var errKeyTwice = fmt.Errorf("%w: a key would be in the tree twice", ErrTree)
 
 // keyNode is a branch, or a leaf when it has no children. It never changes.
 type keyNode struct {
@@ -45,7 +55,7 @@ type keyChange struct {
 
 // settle sorts changes and adds up those of the same key.
 func settle(cs []keyChange) []keyChange {
-	slices.SortFunc(cs, func(a, b keyChange) int { return bytes.Compare(a.id[:], b.id[:]) })
+	slices.SortFunc(cs, func(a, b keyChange) int { return a.id.compare(b.id) })
 	out := cs[:0]
 	for i := 0; i < len(cs); {
 		sum := keyChange{id: cs[i].id}
@@ -122,7 +132,7 @@ func (n *keyNode) merge(cs []keyChange) ([]keyID, error) {
 	for _, c := range cs {
 		switch {
 		case c.delta > 1:
-			return nil, fmt.Errorf("%w: a key would be in the tree twice", ErrTree)
+			return nil, errKeyTwice
 		case c.delta < 0:
 			return nil, fmt.Errorf("%w: a key leaves the tree that is not in it", ErrTree)
 		}
@@ -148,6 +158,47 @@ func buildKeys(ids []keyID, depth int) *keyNode {
 		ids = ids[end:]
 	}
 	return &keyNode{kids: &kids}
+}
+
+// indexKeys makes the index of a new tree from what the edits of its parts
+// logged: 256 indexes by the first byte of the hash, and the branches above.
+func indexKeys(parts []treeEdit, env Env) (*keyNode, error) {
+	var ends [257]int
+	for i := range parts {
+		for _, c := range parts[i].moved {
+			ends[int(c.id[0])+1]++
+		}
+	}
+	for b := range 256 {
+		ends[b+1] += ends[b]
+	}
+	ids, at := make([]keyID, ends[256]), ends
+	for i := range parts {
+		for _, c := range parts[i].moved {
+			ids[at[c.id[0]]] = c.id
+			at[c.id[0]]++
+		}
+	}
+	var low [256]*keyNode
+	var twice [256]bool
+	env.each(256, func(b int) {
+		own := ids[ends[b]:ends[b+1]]
+		slices.SortFunc(own, keyID.compare)
+		for i := 1; i < len(own); i++ {
+			twice[b] = twice[b] || own[i] == own[i-1]
+		}
+		if !twice[b] {
+			low[b] = buildKeys(own, 2)
+		}
+	})
+	if slices.Contains(twice[:], true) {
+		return nil, errKeyTwice
+	}
+	var top [16]*keyNode
+	for k := range top {
+		top[k] = branch([16]*keyNode(low[16*k:]))
+	}
+	return branch(top), nil
 }
 
 // diffKeys logs what has to change in the index of tree b to make it that of

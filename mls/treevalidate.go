@@ -22,7 +22,7 @@ func (t *RatchetTree) validate(groupID []byte, env Env) error {
 	if p := t.root.parent; p != nil && len(p.parentHash) > 0 { // Section 7.9
 		return fmt.Errorf("%w: the root has a parent hash", ErrTree)
 	}
-	if err := t.checkParents(t.root, rootIndex(t.width)); err != nil {
+	if err := t.checkAllParents(env); err != nil {
 		return err
 	}
 	if err := t.checkMembers(); err != nil {
@@ -50,28 +50,73 @@ func (t *RatchetTree) verifyLeaves(groupID []byte, env Env) error {
 	return nil
 }
 
+// checkAllParents checks the upper parents, then the pieces below them, in
+// parallel where env can.
+func (t *RatchetTree) checkAllParents(env Env) error {
+	type piece struct {
+		n *treeNode
+		x nodeIndex
+	}
+	var pieces []piece
+	level := pieceLevel(t.width)
+	var upper func(n *treeNode, x nodeIndex) error
+	upper = func(n *treeNode, x nodeIndex) error {
+		if x.level() == level {
+			pieces = append(pieces, piece{n, x})
+			return nil
+		}
+		if err := t.checkParent(n, x); err != nil {
+			return err
+		}
+		if err := upper(n.left, x.left()); err != nil {
+			return err
+		}
+		return upper(n.right, x.right())
+	}
+	if err := upper(t.root, rootIndex(t.width)); err != nil {
+		return err
+	}
+	errs := make([]error, len(pieces))
+	env.each(len(pieces), func(i int) { errs[i] = t.checkParents(pieces[i].n, pieces[i].x) })
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // checkParents checks all parents at or below n, which stands at x.
 func (t *RatchetTree) checkParents(n *treeNode, x nodeIndex) error {
 	if x.isLeaf() || n.void() {
 		return nil
 	}
-	if n.parent != nil {
-		if err := t.s.kem.checkPublic(n.parent.encryptionKey); err != nil {
-			return fmt.Errorf("%w: node %d: %w", ErrTree, x, err)
-		}
-		for _, l := range n.parent.unmerged {
-			if err := n.checkUnmerged(x, l); err != nil {
-				return err
-			}
-		}
-		if c := t.s.chains(n, x); c != 1 {
-			return fmt.Errorf("%w: node %d is the parent of %d parent-hash chains, want 1", ErrTree, x, c)
-		}
+	if err := t.checkParent(n, x); err != nil {
+		return err
 	}
 	if err := t.checkParents(n.left, x.left()); err != nil {
 		return err
 	}
 	return t.checkParents(n.right, x.right())
+}
+
+// checkParent checks the parent at n, if it is not blank.
+func (t *RatchetTree) checkParent(n *treeNode, x nodeIndex) error {
+	if n.parent == nil {
+		return nil
+	}
+	if err := t.s.kem.checkPublic(n.parent.encryptionKey); err != nil {
+		return fmt.Errorf("%w: node %d: %w", ErrTree, x, err)
+	}
+	for _, l := range n.parent.unmerged {
+		if err := n.checkUnmerged(x, l); err != nil {
+			return err
+		}
+	}
+	if c := t.s.chains(n, x); c != 1 {
+		return fmt.Errorf("%w: node %d is the parent of %d parent-hash chains, want 1", ErrTree, x, c)
+	}
+	return nil
 }
 
 // checkUnmerged checks that a leaf that is unmerged at n is unmerged in every

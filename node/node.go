@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dmlsd/dmls/group"
+	"github.com/dmlsd/dmls/internal/cores"
 )
 
 // Config is what a [Node] stands on.
@@ -170,7 +171,9 @@ func (n *Node) start(ctx context.Context) error {
 	return nil
 }
 
-func (n *Node) env() group.Env { return group.Env{Now: n.c.Now(), Rand: n.c.Rand} }
+func (n *Node) env() group.Env {
+	return group.Env{Now: n.c.Now(), Rand: n.c.Rand, Parallel: cores.Each}
+}
 
 // Close refuses new work, finishes what is queued, and closes transport and
 // store. After 3 seconds it gives queued work up, as a crash would. Closing

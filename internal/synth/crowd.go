@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/dmlsd/dmls/internal/cores"
 	"github.com/dmlsd/dmls/mls"
 )
 
@@ -37,7 +38,7 @@ func NewMember(n int, place int) (*Member, error) {
 	var seed [32]byte
 	copy(seed[:], fmt.Sprintf("member %d of %d", place, n))
 	random := rand.NewChaCha8(seed)
-	m := &Member{Env: mls.Env{Now: Now, Rand: random, Parallel: parallel}}
+	m := &Member{Env: mls.Env{Now: Now, Rand: random, Parallel: cores.Each}}
 	key := make([]byte, 32)
 	if _, err := io.ReadFull(random, key); err != nil {
 		return nil, err

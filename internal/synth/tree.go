@@ -5,8 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"math/bits"
-	"runtime"
-	"sync"
+
+	"github.com/dmlsd/dmls/internal/cores"
 )
 
 // node is one place of the array-based tree (RFC 9420, appendix C).
@@ -79,7 +79,7 @@ func (t *tree) build() {
 				tops = append(tops, x)
 			}
 		}
-		parallel(len(tops), func(i int) { t.chain(tops[i], nil) })
+		cores.Each(len(tops), func(i int) { t.chain(tops[i], nil) })
 	}
 }
 
@@ -162,18 +162,4 @@ func (t *tree) marshal() []byte {
 		b = append(append(b, 1, byte(1+x%2)), n.content...)
 	}
 	return vec(b)
-}
-
-// parallel runs f on all cores.
-func parallel(n int, f func(i int)) {
-	var wait sync.WaitGroup
-	workers := min(runtime.GOMAXPROCS(0), n)
-	for w := range workers {
-		wait.Go(func() {
-			for i := n * w / workers; i < n*(w+1)/workers; i++ {
-				f(i)
-			}
-		})
-	}
-	wait.Wait()
 }
