@@ -38,6 +38,7 @@ type Config struct {
 
 	Group  group.Config // limits and delays; zero: group.LAN()
 	Timing node.Timing  // of sync and joins; zero: node.DefaultTiming()
+	Keep   node.Keep    // of event logs
 	Logger *slog.Logger // nil: silent
 	Rand   io.Reader    // nil: crypto/rand
 
@@ -66,7 +67,7 @@ func Open(ctx context.Context, c Config) (*node.Node, error) {
 	}
 	n, err := node.Open(ctx, node.Config{
 		Name: c.Name, Store: s, Transport: transport,
-		Group: c.Group, Timing: c.Timing, Logger: c.Logger, Rand: c.Rand,
+		Group: c.Group, Timing: c.Timing, Keep: c.Keep, Logger: c.Logger, Rand: c.Rand,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("dmls: %w", err)

@@ -23,6 +23,10 @@ const (
 	KindJoined        Kind = "joined"  // this device joined; From and Name: the inviter, Text: the group's name
 	KindRemoved       Kind = "removed" // this device was removed
 	KindLeft          Kind = "left"    // this device's leave was committed
+
+	// KindCompacted is not the engine's: it stands for events up to its own cursor
+	// that whoever keeps the log has removed.
+	KindCompacted Kind = "log_compacted"
 )
 
 // Event is one entry of the device's event log for the group. Fields that do
@@ -51,7 +55,9 @@ type Event struct {
 	Actions []string     `json:"actions,omitempty"` // what a commit did: "add dana", "remove eve", "update"
 	Member  string       `json:"member,omitempty"`  // whom an operation that needs approval concerns: identity, hex
 	Plan    PlanView     `json:"plan,omitzero"`     // of a merge, as this device had it before
-	Count   int          `json:"count,omitempty"`   // for epoch_erased: secrets erased; for punctured: nodes kept
+	Count   int          `json:"count,omitempty"`   // for epoch_erased: secrets erased; for punctured: nodes kept; for log_compacted: events removed
+
+	Messages int `json:"messages,omitempty"` // for log_compacted: how many of them were messages
 }
 
 // PlanView is what losing branches did that the head lacked, in words.

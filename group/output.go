@@ -27,7 +27,8 @@ type Op struct {
 	Class Class
 }
 
-// Batch is written atomically: all of it or nothing.
+// Batch is written atomically: all of it or nothing. Values of class Secret are
+// copies, for the caller to wipe afterwards.
 type Batch []Op
 
 // Output is everything that a Step asks of the world. The fields stand in the

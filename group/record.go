@@ -1,6 +1,7 @@
 package group
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -112,7 +113,7 @@ func (s *step) writeState() {
 
 // writeBase records the gossip secret and the members at the base.
 func (s *step) writeBase() {
-	s.put(s.key("gossip"), s.gossipKey, Secret)
+	s.put(s.key("gossip"), bytes.Clone(s.gossipKey), Secret)
 	for r := range s.base.all() {
 		s.writeRow(r)
 	}

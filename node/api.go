@@ -94,7 +94,7 @@ func (n *Node) Invite(ctx context.Context, gid string) (ticket string, err error
 	if err != nil {
 		return "", err
 	}
-	return o.Ticket.String(), nil
+	return o.Ticket.Line(), nil
 }
 
 // redial is the pause between two attempts to reach an inviter.

@@ -14,7 +14,7 @@ import (
 	"github.com/dmlsd/dmls/group"
 )
 
-// DriverConfig is what a [Driver] stands on. All fields but Timing are needed.
+// DriverConfig is what a [Driver] stands on. Timing and Keep may be zero.
 type DriverConfig struct {
 	Identity group.Identity
 	Group    group.Config
@@ -22,6 +22,7 @@ type DriverConfig struct {
 	Network  Network
 	Sink     Sink
 	Timing   Timing // zero: DefaultTiming
+	Keep     Keep
 }
 
 // Driver is one device: its groups, the sync machine and the machine of
@@ -46,6 +47,7 @@ type running struct {
 	ignored   []ignored // blocks ignored at the door; published once they open
 	published bool      // the outbox was published again since the start
 	broken    error     // memory and disk differ: reload before use
+	log       keptLog
 }
 
 // NewDriver loads the device's groups and tickets from the store. Nothing
@@ -61,6 +63,12 @@ func newDriver(ctx context.Context, c DriverConfig, e engines) (*Driver, error) 
 	if err := c.Timing.Validate(); err != nil {
 		return nil, err
 	}
+	if c.Keep.Events == 0 {
+		c.Keep.Events = defaultEvents
+	}
+	if err := c.Keep.Validate(); err != nil {
+		return nil, err
+	}
 	d := &Driver{c: c, engine: e, groups: map[string]*running{}, topics: map[string]*running{}}
 	d.sync = newSync(c.Timing, d.sendSync, d.replica)
 	for op, err := range c.Store.Load(ctx, keyGroups) {
@@ -68,11 +76,11 @@ func newDriver(ctx context.Context, c DriverConfig, e engines) (*Driver, error) 
 			return nil, fmt.Errorf("node: list of groups: %w", err)
 		}
 		gid := strings.TrimPrefix(op.Key, keyGroups)
-		g, err := d.load(ctx, gid)
+		g, log, err := d.load(ctx, gid)
 		if err != nil {
 			return nil, err
 		}
-		d.adopt(gid, g)
+		d.adopt(gid, g).log = log
 	}
 	if err := d.loadInvites(ctx); err != nil {
 		return nil, err
@@ -88,12 +96,17 @@ func (d *Driver) loadInvites(ctx context.Context) (err error) {
 	return err
 }
 
-func (d *Driver) load(ctx context.Context, gid string) (engine, error) {
-	g, err := d.engine.load(gid, d.c.Store.Load(ctx, group.Prefix(gid)))
-	if err != nil {
-		return nil, fmt.Errorf("node: group %s: %w", gid, err)
+func (d *Driver) load(ctx context.Context, gid string) (engine, keptLog, error) {
+	var log keptLog
+	records := d.c.Store.Load(ctx, group.Prefix(gid))
+	if d.c.Keep.Events > 0 {
+		records = log.listen(gid, records)
 	}
-	return g, nil
+	g, err := d.engine.load(gid, records)
+	if err != nil {
+		return nil, log, fmt.Errorf("node: group %s: %w", gid, err)
+	}
+	return g, log, nil
 }
 
 func (d *Driver) adopt(gid string, g engine) *running {

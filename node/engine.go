@@ -1,6 +1,8 @@
 package node
 
 import (
+	"fmt"
+	"io"
 	"iter"
 
 	"github.com/ipfs/go-cid"
@@ -37,6 +39,8 @@ type keyPackage struct {
 	public []byte // KeyPackage
 	secret []byte // KeyPackage with its private keys, for the record
 }
+
+func (keyPackage) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "node.keyPackage(redacted)") }
 
 // engines makes engines; tests hand in their own.
 type engines struct {

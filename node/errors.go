@@ -10,6 +10,7 @@ var (
 	ErrNotFound      = errors.New("node: no such group or member")
 	ErrAmbiguous     = errors.New("node: more than one group or member fits")
 	ErrLogAnew       = errors.New("node: the cursor is not of this log, which begins anew after the group was forgotten")
+	ErrKeep          = errors.New("node: bad bounds of the event log")
 	ErrNoIdentity    = errors.New("node: the store holds no identity; create one with a name first")
 	ErrName          = errors.New("node: a name has 1 to 64 bytes of UTF-8, no invisible characters, and no space at its ends")
 	ErrMalformed     = errors.New("node: malformed message")

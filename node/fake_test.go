@@ -371,7 +371,11 @@ func fakeEngines(self string) engines {
 						g.unsent[c] = true
 					}
 				} else if bytes.HasPrefix([]byte(op.Key), []byte(group.EventPrefix(gid))) {
-					g.cursor++
+					ev, err := group.DecodeEvent(op.Value)
+					if err != nil {
+						return nil, err
+					}
+					g.cursor = ev.Cursor
 				}
 			}
 			slices.SortStableFunc(g.order, func(a, b cid.Cid) int { return g.frames[a].Seq - g.frames[b].Seq })

@@ -156,7 +156,8 @@ func (h *hub) end(gid string) (log *eventLog, next uint64, more <-chan struct{},
 // Events yields the group's events with a cursor above after, oldest first.
 // With follow it goes on with those to come until ctx ends, the reader stops,
 // the group is forgotten or the node closes, and the error says which; without,
-// it ends at the last event. Events that the device has erased are left out.
+// it ends at the last event. For events that were removed (see [Keep] and
+// [Node.Compact]) there is one of kind log_compacted.
 //
 // The log of a device that was removed and joined again goes on. After Forget a
 // new one begins: whoever comes with a cursor beyond its end gets ErrLogAnew.
@@ -174,12 +175,13 @@ func (n *Node) Events(ctx context.Context, gid string, after uint64, follow bool
 			}
 			followed = log
 			for after+1 < next {
-				e, err := n.event(ctx, gid, after+1)
-				after++
-				if errors.Is(err, fs.ErrNotExist) {
-					continue
+				e, found, err := n.event(ctx, gid, after+1)
+				if err != nil {
+					yield(group.Event{}, err)
+					return
 				}
-				if !yield(e, err) || err != nil {
+				// It may be one that is stored, but not announced yet.
+				if after = min(e.Cursor, next-1); found && e.Cursor < next && !yield(e, nil) {
 					return
 				}
 			}
@@ -196,17 +198,38 @@ func (n *Node) Events(ctx context.Context, gid string, after uint64, follow bool
 	}
 }
 
-func (n *Node) event(ctx context.Context, gid string, cursor uint64) (group.Event, error) {
+// event reads the event at a cursor. Where there is none it looks at as many of
+// those after it as begin with the same digits; if there is none either, the
+// event is not found and its Cursor the last that was looked at.
+func (n *Node) event(ctx context.Context, gid string, cursor uint64) (e group.Event, found bool, err error) {
 	n.storeMu.RLock()
 	defer n.storeMu.RUnlock()
 	select {
 	case <-n.closed:
-		return group.Event{}, ErrClosed
+		return group.Event{}, false, ErrClosed
 	default:
 	}
 	b, err := n.store.Get(ctx, group.EventKey(gid, cursor))
-	if err != nil {
-		return group.Event{}, fmt.Errorf("node: event %d: %w", cursor, err)
+	if err == nil {
+		e, err = group.DecodeEvent(b)
+		return e, true, err
 	}
-	return group.DecodeEvent(b)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return group.Event{}, false, fmt.Errorf("node: event %d: %w", cursor, err)
+	}
+	key, last := group.EventKey(gid, cursor), cursor
+	for digits := uint64(16); cursor%digits == 0 && digits < 1<<60; digits *= 16 {
+		key, last = key[:len(key)-1], cursor+digits-1
+	}
+	if last == cursor {
+		return group.Event{Cursor: cursor}, false, nil
+	}
+	for op, err := range n.store.Load(ctx, key) {
+		if err != nil {
+			return group.Event{}, false, fmt.Errorf("node: events from %d on: %w", cursor, err)
+		}
+		e, err = group.DecodeEvent(op.Value)
+		return e, true, err
+	}
+	return group.Event{Cursor: last}, false, nil
 }

@@ -2,7 +2,9 @@ package node
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -16,7 +18,7 @@ func TestJoinSurvivesRestarts(t *testing.T) {
 	a, b := w.devices["a"], w.devices["b"]
 	gid := a.must(Create{Name: "ops"}).Group
 	ticket := a.must(Invite{gid}).Ticket
-	line := ticket.String()
+	line := ticket.Line()
 
 	// The request arrives, the answer is lost, both restart.
 	b.must(Join{ticket, "a"})
@@ -296,9 +298,9 @@ func TestOldJoinRecord(t *testing.T) {
 func TestTicketText(t *testing.T) {
 	ticket := Ticket{Expires: time.Unix(1_800_000_000, 0).UTC(), Hint: groupHint("ab"), Secret: [16]byte{1, 2, 3},
 		Addrs: []string{"/ip4/192.0.2.1/udp/4001/quic-v1/p2p/12D3KooW"}}
-	line := ticket.String()
+	line := ticket.Line()
 	got, err := ParseTicket(" " + line + "\n")
-	if err != nil || got.String() != line || got.ID() != ticket.ID() || !got.Expires.Equal(ticket.Expires) {
+	if err != nil || got.Line() != line || got.ID() != ticket.ID() || !got.Expires.Equal(ticket.Expires) {
 		t.Fatalf("%v %+v", err, got)
 	}
 	if strings.ContainsAny(line, " \t\n\"'") {
@@ -335,11 +337,11 @@ func TestTicketText(t *testing.T) {
 
 // Theorem: a line that parses is the only text of its ticket.
 func FuzzTicket(f *testing.F) {
-	f.Add(Ticket{Addrs: []string{"/memory/1"}}.String())
+	f.Add(Ticket{Addrs: []string{"/memory/1"}}.Line())
 	f.Add("dmls1")
 	f.Fuzz(func(t *testing.T, line string) {
 		ticket, err := ParseTicket(line)
-		if err == nil && ticket.String() != strings.TrimSpace(line) {
+		if err == nil && ticket.Line() != strings.TrimSpace(line) {
 			t.Fatalf("%q is a second text of %q", line, ticket)
 		}
 	})
@@ -396,4 +398,21 @@ func marshalOr[M interface{ marshal() []byte }](m M, err error) ([]byte, error) 
 		return nil, err
 	}
 	return m.marshal(), nil
+}
+
+// Whatever holds a ticket prints without its secret, with every verb.
+func TestTicketIsRedacted(t *testing.T) {
+	ticket := Ticket{Expires: time.Unix(1_700_000_000, 0), Addrs: []string{"/memory/a"}}
+	copy(ticket.Secret[:], "sixteen letters!")
+	shown := []any{ticket, &ticket, Outcome{Ticket: ticket}, Join{Ticket: ticket}, StopJoin{ticket}, []Ticket{ticket}, &invitation{ticket: ticket}, &tickets{byID: map[string]*invitation{"x": {ticket: ticket}}}, &attempt{ticket: ticket}, &joins{byID: map[string]*attempt{"x": {ticket: ticket}}}, keyPackage{secret: ticket.Secret[:]}}
+	for _, v := range shown {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			text := fmt.Sprintf(verb, v)
+			for _, secret := range []string{ticket.Line(), "sixteen", hex.EncodeToString(ticket.Secret[:4]), "115 105 120", "0x73, 0x69, 0x78"} {
+				if strings.Contains(text, secret) {
+					t.Errorf("%T prints with %s as %s", v, verb, text)
+				}
+			}
+		}
+	}
 }

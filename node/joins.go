@@ -27,6 +27,10 @@ type attempt struct {
 	pause   time.Duration
 }
 
+func (j *joins) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "%d joins", len(j.byID)) }
+
+func (a *attempt) Format(f fmt.State, r rune) { a.ticket.Format(f, r) }
+
 // joinRecord is what is stored of the use of a ticket:
 //
 //	struct {

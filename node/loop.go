@@ -15,6 +15,7 @@ func (n *Node) loop() {
 	defer timer.Stop()
 	addresses := time.NewTicker(addressPause)
 	defer addresses.Stop()
+	var ticked time.Time
 	for {
 		select {
 		case <-addresses.C:
@@ -29,8 +30,9 @@ func (n *Node) loop() {
 			}
 		case <-timer.C:
 			n.do([]Input{Tick{}})
+			ticked = time.Now()
 		}
-		n.setTimer(timer)
+		n.setTimer(timer, ticked)
 	}
 }
 
@@ -44,10 +46,12 @@ const (
 	maxPause = 30 * time.Second
 )
 
-func (n *Node) setTimer(timer *time.Timer) {
+// setTimer sets the time of the next tick. The pause counts from the last one
+// and not from the last input, or a device that is never idle would never tick.
+func (n *Node) setTimer(timer *time.Timer, ticked time.Time) {
 	pause := maxPause
 	if at := n.driver.Wake(); !at.IsZero() {
-		pause = min(max(at.Sub(n.c.Now()), minPause), maxPause)
+		pause = min(max(at.Sub(n.c.Now()), minPause-time.Since(ticked)), maxPause)
 	}
 	timer.Reset(pause)
 }

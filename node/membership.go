@@ -20,13 +20,15 @@ func (r *round) create(in Create) Outcome {
 		return Outcome{Err: err}
 	}
 	gid := g.ID()
-	r.begin(gid, g, out)
+	r.begin(gid, g, out, keptLog{})
 	return Outcome{Group: gid, Sent: out.Sent}
 }
 
-// begin takes up a group that the store does not know yet.
-func (r *round) begin(gid string, g engine, out group.Output) {
+// begin takes up a group that the store does not know yet, but for the log of an
+// earlier stay.
+func (r *round) begin(gid string, g engine, out group.Output, log keptLog) {
 	run := r.adopt(gid, g)
+	run.log = log
 	run.published = true // nothing is in the outbox that was not published
 	r.fresh[gid] = true
 	r.batch = append(r.batch, GroupRecord(gid))
@@ -269,16 +271,18 @@ func (r *round) joinReply(peer string, m *joinMessage) error {
 		return err
 	}
 	gid := g.ID()
+	var log keptLog
 	if old := r.groups[gid]; old != nil {
 		if err := r.replace(gid, old); err != nil {
 			end("", err)
 			return err
 		}
+		log = old.log
 	}
 	r.batch = append(r.batch, a.finished(gid))
 	r.joins.stored[m.ticket] = &joinRecord{group: gid, expires: a.ticket.Expires}
 	end(gid, nil)
-	r.begin(gid, g, out)
+	r.begin(gid, g, out, log)
 	return nil
 }
 

@@ -28,6 +28,7 @@ type Config struct {
 
 	Group  group.Config     // zero: group.LAN()
 	Timing Timing           // zero: DefaultTiming()
+	Keep   Keep             // of event logs
 	Logger *slog.Logger     // nil: silent
 	Now    func() time.Time // nil: time.Now
 	Rand   io.Reader        // nil: crypto/rand
@@ -65,7 +66,7 @@ type Node struct {
 
 // closeWait bounds how long Close waits for queued work; the rest of the 5
 // seconds that a daemon may take is for transport and store.
-const closeWait = 3 * time.Second
+const closeWait = 2 * time.Second
 
 // Open starts a node. It owns the store and the transport from here on: both
 // are closed by Close, or at once if Open fails. ctx bounds Open itself only.
@@ -137,7 +138,7 @@ func (n *Node) start(ctx context.Context) error {
 	}
 	c := DriverConfig{
 		Identity: group.Identity{Name: n.id.name, Signer: signer}, Group: n.c.Group,
-		Store: n.store, Network: n.transport, Sink: n.hub, Timing: n.c.Timing,
+		Store: n.store, Network: n.transport, Sink: n.hub, Timing: n.c.Timing, Keep: n.c.Keep,
 	}
 	if n.c.engines != nil {
 		n.driver, err = newDriver(ctx, c, *n.c.engines)
@@ -176,7 +177,7 @@ func (n *Node) env() group.Env {
 }
 
 // Close refuses new work, finishes what is queued, and closes transport and
-// store. After 3 seconds it gives queued work up, as a crash would. Closing
+// store. After 2 seconds it gives queued work up, as a crash would. Closing
 // again returns the first result.
 func (n *Node) Close() error {
 	n.closeOnce.Do(func() {

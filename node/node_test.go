@@ -352,7 +352,7 @@ func TestClose(t *testing.T) {
 	if n.Groups() != nil || n.Check(ctx, "topic-"+gid, "x", []byte("{}")) != Ignore {
 		t.Error("a closed node works")
 	}
-	if _, err := n.Join(ctx, Ticket{Expires: time.Now().Add(time.Hour), Addrs: []string{"/memory/x"}}.String()); err == nil {
+	if _, err := n.Join(ctx, Ticket{Expires: time.Now().Add(time.Hour), Addrs: []string{"/memory/x"}}.Line()); err == nil {
 		t.Error("a closed node joins")
 	}
 }
@@ -363,7 +363,7 @@ func TestJoinEndsWithContext(t *testing.T) {
 	nobody := Ticket{Expires: time.Now().Add(time.Hour).Truncate(time.Second), Addrs: []string{"/memory/x"}}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
 	defer cancel()
-	if _, err := n.Join(ctx, nobody.String()); !errors.Is(err, ErrUnreachable) || !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := n.Join(ctx, nobody.Line()); !errors.Is(err, ErrUnreachable) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("nobody there: %v", err)
 	}
 	own, err := n.CreateGroup(short5(t), "ops")
@@ -379,11 +379,11 @@ func TestJoinEndsWithContext(t *testing.T) {
 		t.Errorf("damaged: %v", err)
 	}
 	old := Ticket{Expires: time.Now().Add(-time.Hour).Truncate(time.Second), Addrs: []string{"/memory/a"}}
-	if _, err := b.Join(short5(t), old.String()); !errors.Is(err, ErrTicketExpired) {
+	if _, err := b.Join(short5(t), old.Line()); !errors.Is(err, ErrTicketExpired) {
 		t.Errorf("expired: %v", err)
 	}
 	wrong := Ticket{Expires: time.Now().Add(time.Hour).Truncate(time.Second), Addrs: []string{"/memory/a"}}
-	if _, err := b.Join(short5(t), wrong.String()); !errors.Is(err, ErrTicketUnknown) {
+	if _, err := b.Join(short5(t), wrong.Line()); !errors.Is(err, ErrTicketUnknown) {
 		t.Errorf("unknown: %v", err)
 	}
 }
@@ -459,5 +459,102 @@ func TestCloseDrains(t *testing.T) {
 	}
 	if err := <-closed; err != nil {
 		t.Error(err)
+	}
+}
+
+// slowEngine takes its time for each step and wants a tick every 10 ms.
+type slowEngine struct {
+	engine
+	step func(in group.Input)
+	due  time.Time
+}
+
+func (e *slowEngine) Step(env group.Env, in group.Input) (group.Output, error) {
+	e.step(in)
+	out, err := e.engine.Step(env, in)
+	if !env.Now.Before(e.due) {
+		e.due = env.Now.Add(10 * time.Millisecond)
+	}
+	out.Wake = e.due
+	return out, err
+}
+
+func openSlow(t *testing.T, e *ether, step func(in group.Input)) *Node {
+	t.Helper()
+	engines := fakeEngines("a")
+	create := engines.create
+	engines.create = func(env group.Env, name string, p group.Policy) (engine, group.Output, error) {
+		g, out, err := create(env, name, p)
+		return &slowEngine{engine: g, step: step}, out, err
+	}
+	n, err := Open(context.Background(), Config{Name: "a", Store: newMemStore(), Transport: e.transport("a"), engines: &engines})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	return n
+}
+
+// Close ends in time though work for a minute is queued. What was stepped until
+// then is acknowledged and stored, the rest is refused.
+func TestCloseUnderLoad(t *testing.T) {
+	n := openSlow(t, newEther(), func(group.Input) { time.Sleep(50 * time.Millisecond) })
+	ctx := t.Context()
+	gid, err := n.CreateGroup(ctx, "ops")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const queued = 1200
+	ends := make(chan error, queued)
+	for range queued {
+		go func() { _, err := n.Send(ctx, gid, "x"); ends <- err }()
+	}
+	for queue, _ := n.box.load(); queue < 2*MaxInputs; queue, _ = n.box.load() {
+		time.Sleep(time.Millisecond)
+	}
+	begin := time.Now()
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Since(begin); d > closeWait+500*time.Millisecond {
+		t.Errorf("Close took %v", d)
+	}
+	done := 0
+	for range queued {
+		if <-ends == nil {
+			done++
+		}
+	}
+	if stored := n.store.(*memStore).count(group.EventPrefix(gid)) - 1; done < 20 || stored != done {
+		t.Errorf("%d messages were acknowledged, %d are stored", done, stored)
+	}
+}
+
+// A device that is never idle ticks.
+func TestTicksUnderLoad(t *testing.T) {
+	ticks := 0
+	n := openSlow(t, newEther(), func(in group.Input) {
+		if _, ok := in.(group.Tick); ok {
+			ticks++
+		}
+		time.Sleep(time.Millisecond)
+	})
+	gid, err := n.CreateGroup(t.Context(), "ops")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer stop()
+	var senders sync.WaitGroup
+	for range 8 {
+		senders.Go(func() {
+			for ctx.Err() == nil {
+				_, _ = n.Send(ctx, gid, "x")
+			}
+		})
+	}
+	senders.Wait()
+	if err := n.Close(); err != nil || ticks < 10 {
+		t.Errorf("%d ticks in half a second, %v", ticks, err)
 	}
 }

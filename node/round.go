@@ -42,11 +42,19 @@ const (
 
 func (r *round) run(inputs []Input) []Outcome {
 	r.outcomes = make([]Outcome, len(inputs))
+	ctx := r.ctx
 	for i, in := range inputs {
+		if err := r.ctx.Err(); err != nil { // what was stepped counts, the rest has time no more
+			ctx = context.WithoutCancel(r.ctx)
+			r.outcomes[i] = Outcome{Err: fmt.Errorf("node: %w", err)}
+			continue
+		}
 		r.outcomes[i] = r.input(in)
 	}
 	if len(r.batch) > 0 {
-		if err := r.c.Store.Commit(r.ctx, r.batch); err != nil {
+		err := r.c.Store.Commit(ctx, r.batch)
+		r.wipeBatch()
+		if err != nil {
 			return r.rollback(fmt.Errorf("node: store: %w", err))
 		}
 	}
@@ -60,6 +68,15 @@ func (r *round) run(inputs []Input) []Outcome {
 		r.reload(gid)
 	}
 	return r.outcomes
+}
+
+// wipeBatch forgets the secrets in the batch, which are copies.
+func (r *round) wipeBatch() {
+	for _, op := range r.batch {
+		if op.Class == group.Secret {
+			clear(op.Value)
+		}
+	}
 }
 
 // rollback makes memory what the store says. Nothing has left the device.
@@ -100,12 +117,12 @@ func (r *round) reload(gid string) {
 	if g == nil {
 		return
 	}
-	e, err := r.load(context.WithoutCancel(r.ctx), gid)
+	e, log, err := r.load(context.WithoutCancel(r.ctx), gid)
 	if err != nil {
 		g.broken, g.wake = err, r.env.Now.Add(reloadPause)
 		return
 	}
-	g.engine, g.broken, g.wake = e, nil, r.env.Now
+	g.engine, g.broken, g.wake, g.log = e, nil, r.env.Now, log
 }
 
 const reloadPause = time.Second
@@ -227,6 +244,9 @@ func (r *round) step(gid string, g *running, in group.Input, from string) (group
 func (r *round) gather(gid string, g *running, out group.Output, from string) {
 	r.touched[gid] = true
 	r.batch = append(r.batch, out.Batch...)
+	if r.c.Keep.Events > 0 {
+		g.log.note(out.Events)
+	}
 	r.after(func() {
 		for _, b := range out.Publish {
 			_ = r.c.Network.Publish(g.topic, b.Data)
@@ -282,6 +302,9 @@ func (r *round) tick() error {
 	var errs []error
 	for _, gid := range r.Groups() {
 		g := r.groups[gid]
+		if err := r.compactDue(now, gid, g); err != nil {
+			errs = append(errs, err)
+		}
 		if g.wake.IsZero() || g.wake.After(now) {
 			continue
 		}

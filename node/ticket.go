@@ -7,6 +7,7 @@ import (
 	"encoding/base32"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 )
@@ -50,8 +51,13 @@ func (t Ticket) ID() string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// String returns the line.
-func (t Ticket) String() string {
+// Format prints the id: the line is a secret, see [Ticket.Line].
+func (t Ticket) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "node.Ticket("+t.ID()+")")
+}
+
+// Line returns the text, which is a secret.
+func (t Ticket) Line() string {
 	var w writer
 	w.u64(uint64(t.Expires.Unix()))
 	w.raw(t.Hint[:])
@@ -93,7 +99,7 @@ func ParseTicket(line string) (Ticket, error) {
 	}
 	// Base32 has spare bits at its end and time.Time cannot hold every number
 	// of seconds: a line has exactly one form.
-	if t.String() != line {
+	if t.Line() != line {
 		return Ticket{}, ErrTicketDamaged
 	}
 	return t, nil

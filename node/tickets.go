@@ -33,6 +33,10 @@ type invitation struct {
 	usedBy []byte
 }
 
+func (t *tickets) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "%d tickets", len(t.byID)) }
+
+func (i *invitation) Format(f fmt.State, r rune) { i.ticket.Format(f, r) }
+
 // graceTime is how long a Welcome is kept after its ticket has expired, for a
 // joiner that was away when it came.
 const graceTime = 24 * time.Hour

@@ -30,6 +30,7 @@ type device struct {
 	name   string
 	store  *memStore
 	driver *Driver
+	keep   Keep
 	topics map[string]bool
 	events map[string][]group.Event
 	joined []string
@@ -50,7 +51,7 @@ func newWorld(t *testing.T, names ...string) *world {
 func (d *device) boot() {
 	d.topics, d.events, d.joined, d.failed = map[string]bool{}, map[string][]group.Event{}, nil, nil
 	var err error
-	d.driver, err = newDriver(context.Background(), DriverConfig{Store: d.store, Network: d, Sink: d}, fakeEngines(d.name))
+	d.driver, err = newDriver(context.Background(), DriverConfig{Store: d.store, Network: d, Sink: d, Keep: d.keep}, fakeEngines(d.name))
 	if err != nil {
 		d.world.t.Fatal(err)
 	}

@@ -83,7 +83,7 @@ func (d *device) boot() error {
 	d.life++
 	d.world.noteLife(d, true)
 	driver, err := node.NewDriver(context.Background(), node.DriverConfig{
-		Identity: d.id, Group: d.world.engine, Store: d.store, Network: &port{d}, Sink: (*sink)(d), Timing: timing(),
+		Identity: d.id, Group: d.world.engine, Store: d.store, Network: &port{d}, Sink: (*sink)(d), Timing: timing(), Keep: node.Keep{Events: -1},
 	})
 	if err != nil {
 		return fmt.Errorf("sim: %s: %w", d.name, err)
@@ -254,7 +254,7 @@ func (d *device) log() ([]group.Event, error) {
 // differs from what the device has in memory. What is parked is in memory only.
 func (d *device) reloaded(log []group.LogEntry) string {
 	again, err := node.NewDriver(context.Background(), node.DriverConfig{
-		Identity: d.id, Group: d.world.engine, Store: &Store{records: d.store.records}, Network: &port{d}, Sink: (*sink)(d), Timing: timing(),
+		Identity: d.id, Group: d.world.engine, Store: &Store{records: d.store.records}, Network: &port{d}, Sink: (*sink)(d), Timing: timing(), Keep: node.Keep{Events: -1},
 	})
 	if err != nil {
 		return err.Error()

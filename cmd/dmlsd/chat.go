@@ -142,7 +142,7 @@ type tailLine struct {
 
 func (a *app) tailCmd() *cobra.Command {
 	cmd := a.onGroup("tail", "Follow a group's messages")
-	cmd.Long = "Follow a group's messages as this device got them, from its own log: nothing is\nmissed while no tail runs. CURSOR, the first column, says where to go on."
+	cmd.Long = "Follow a group's messages as this device got them, from its own log: nothing is\nmissed while no tail runs. CURSOR, the first column, says where to go on; it stays\ngood when events before it are removed (group compact), and tail says what is gone."
 	after := cmd.Flags().Uint64("after", 0, "begin behind this cursor")
 	noFollow := cmd.Flags().Bool("no-follow", false, "end with the newest message")
 	everything := cmd.Flags().Bool("events", false, "show epochs, commits, forks and erasures too")
@@ -165,6 +165,9 @@ func (a *app) tailCmd() *cobra.Command {
 
 func (a *app) event(ev group.Event, everything, asJSON bool) error {
 	switch {
+	case ev.Kind == group.KindCompacted && ev.Messages > 0 && !everything:
+		_, err := fmt.Fprintf(a.talk, "%d messages up to cursor %d were removed from this device (%s)\n", ev.Messages, ev.Cursor, dagview.Clean(ev.Why))
+		return err
 	case ev.Kind != group.KindMessage && !everything:
 		return nil
 	case asJSON && ev.Kind == group.KindMessage && !everything:
@@ -191,7 +194,11 @@ func describe(ev group.Event) string {
 	if len(ev.Actions) > 0 {
 		fmt.Fprintf(&b, ": %s", dagview.Clean(strings.Join(ev.Actions, ", ")))
 	}
-	fmt.Fprintf(&b, " e%d", ev.Epoch)
+	if ev.Kind == group.KindCompacted {
+		fmt.Fprintf(&b, ": %d messages and %d other events up to here", ev.Messages, ev.Count-ev.Messages)
+	} else {
+		fmt.Fprintf(&b, " e%d", ev.Epoch)
+	}
 	for _, x := range []struct{ word, id string }{{"", ev.CID}, {"at", ev.Fork}, {"winner", ev.Winner}} {
 		if x.id != "" {
 			fmt.Fprintf(&b, " %s", strings.TrimSpace(x.word+" "+dagview.Short(x.id)))

@@ -147,8 +147,14 @@ func (still) RotateRoot(context.Context) error     { return nil }
 func (still) Update(context.Context, string) error { return nil }
 func (still) Leave(context.Context, string) error  { return nil }
 func (still) Forget(context.Context, string) error { return nil }
-func (still) Block(string) error                   { return nil }
-func (still) Unblock(string) error                 { return nil }
+func (still) Compact(_ context.Context, _ string, c node.Cut) (node.Compacted, error) {
+	if c.Through == 4 && c.Before.IsZero() {
+		return node.Compacted{Events: 4, Messages: 2, Cursor: 4}, nil
+	}
+	return node.Compacted{}, nil
+}
+func (still) Block(string) error   { return nil }
+func (still) Unblock(string) error { return nil }
 
 // shell runs command lines against one home.
 type shell struct {
@@ -226,6 +232,7 @@ func TestGolden(t *testing.T) {
 		"group demote friends Ben", "group demote friends Ada", "group update friends", "group leave friends", "group forget friends",
 		"invite friends", "invite friends --json", "join dmls1good", "send friends hello", "send friends hello --json", "send friends -",
 		"tail friends --no-follow", "tail friends --no-follow --json", "tail friends --no-follow --after 2", "tail friends --no-follow --events", "tail friends --no-follow --events --json",
+		"group compact friends --through 4", "group compact friends --older-than 720h --json", "group compact friends",
 		"debug block 12D3KooWBen", "debug unblock 12D3KooWBen",
 		"group show nobody", "group remove friends Zoe", "join hello", "join dmls1used", "join dmls1slow --timeout 50ms", "send friends", "tail friends --after x", "group shaw", "fly", "group show", "bench --members 1000", "bench --members 100 --json", "bench --members 9",
 	} {

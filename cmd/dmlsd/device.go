@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"github.com/dmlsd/dmls/internal/api"
+	"github.com/dmlsd/dmls/node"
 	"github.com/dmlsd/dmls/store"
 )
 
@@ -26,6 +27,7 @@ type deviceConfig struct {
 	dht     bool
 	metrics string // address for health and metrics, empty: none
 	offline bool   // only to look into the home: the network is not used
+	keep    node.Keep
 	sealing store.Sealing
 	log     *slog.Logger
 }

@@ -249,6 +249,19 @@ func TestInvitedAgain(t *testing.T) {
 	if rest := ben.must("tail", gid, "--no-follow", "--after", fmt.Sprint(old)); !strings.Contains(rest, "after") || strings.Contains(rest, "before") {
 		t.Errorf("after cursor %d: %s", old, rest)
 	}
+
+	// What its owner removes stays away, and the cursor of before is good.
+	ben.must("group", "compact", gid, "--through", fmt.Sprint(old))
+	for range 2 {
+		if rest := ben.must("tail", gid, "--no-follow", "--after", "1"); !strings.Contains(rest, "after") || strings.Contains(rest, "before") {
+			t.Errorf("after cursor 1 of a compacted log: %s", rest)
+		}
+		if all := ben.must("tail", gid, "--no-follow", "--after", "1", "--events"); !strings.Contains(all, fmt.Sprintf("%-5d", old)) || !strings.Contains(all, "log compacted: 1 messages") {
+			t.Errorf("no word of what was removed: %s", all)
+		}
+		ben.kill()
+		ben.start(ada)
+	}
 }
 
 // A block survives kill -9, and the daemon says so.
@@ -274,6 +287,9 @@ func TestBlockedAfterKill(t *testing.T) {
 	}
 	if !strings.Contains(ada.talk.String(), "blocked since an earlier run") {
 		t.Errorf("the daemon says nothing of it: %s", ada.talk)
+	}
+	if out := ada.must("status"); !strings.Contains(out, "1 peers are blocked") {
+		t.Errorf("status says nothing of it: %s", out)
 	}
 	ada.must("debug", "unblock", ben.peer)
 	eventually(t, time.Minute, "connected again", connected("connected"))

@@ -17,7 +17,7 @@ func (a *app) groupCmd() *cobra.Command {
 		Use: "group", Short: "Create, look at and change groups", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.groupCreateCmd(), a.groupListCmd(), a.groupShowCmd(), a.groupMembersCmd(), a.groupDagCmd(), a.groupForksCmd(), a.groupLogCmd(),
+	cmd.AddCommand(a.groupCreateCmd(), a.groupListCmd(), a.groupShowCmd(), a.groupMembersCmd(), a.groupDagCmd(), a.groupForksCmd(), a.groupLogCmd(), a.groupCompactCmd(),
 		a.onMember("remove GROUP MEMBER", "Remove a member: an id, a unique prefix, or a name", "removed",
 			func(ctx context.Context, c *api.Client, g, m string) error { return c.Remove(ctx, g, m) }),
 		a.onMember("promote GROUP MEMBER", "Make a member an admin", "promoted",
@@ -237,6 +237,34 @@ func (a *app) groupLogCmd() *cobra.Command {
 		}
 		a.table("CID EPOCH KIND FROM WHAT", rows)
 	})
+}
+
+func (a *app) groupCompactCmd() *cobra.Command {
+	cmd := a.onGroup("compact", "Remove old messages and events from this device's log, for good")
+	cmd.Long = `Remove messages and events from this device's log of the group, oldest first, and
+erase them for good: up to a cursor that tail has shown, or those older than a
+time, or what fits both. Other members keep theirs. Cursors stay valid; tail says
+how much is gone. To keep messages for a time only: dmlsd run --keep-messages.`
+	through := cmd.Flags().Uint64("through", 0, "remove up to this cursor")
+	older := cmd.Flags().Duration("older-than", 0, "remove what is older, such as 720h")
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *through == 0 && *older <= 0 {
+			return &api.Error{What: "nothing was removed", Why: "neither a cursor nor an age is given", Fix: "say how much: --through CURSOR or --older-than TIME", Code: api.Usage}
+		}
+		return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
+			done, err := c.Compact(ctx, args[0], *through, *older)
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				return a.printJSON(done)
+			}
+			fmt.Fprintf(a.talk, "removed %d messages and %d other events\n", done.Messages, done.Events-done.Messages)
+			return nil
+		})
+	}
+	return cmd
 }
 
 // completeGroup offers the names of the daemon's groups to the shell.

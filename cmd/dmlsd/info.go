@@ -31,6 +31,9 @@ func (a *app) statusCmd() *cobra.Command {
 		up := time.Duration(v.Uptime * float64(time.Second)).Round(time.Second)
 		fmt.Fprintf(a.out, "%s  up %v  dmlsd %s  pid %d\n", dagview.Clean(v.Name), up, v.Version, v.PID)
 		fmt.Fprintf(a.out, "peers %d  groups %d\n", v.Peers, len(v.Groups))
+		if v.Blocked > 0 {
+			fmt.Fprintf(a.out, "! %d peers are blocked: dmlsd peers; dmlsd debug unblock PEER allows one again\n", v.Blocked)
+		}
 		if len(v.Groups) > 0 {
 			fmt.Fprintln(a.out)
 			a.groups(v.Groups)

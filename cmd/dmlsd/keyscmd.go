@@ -29,7 +29,7 @@ func (a *app) keysStatusCmd() *cobra.Command {
 }
 
 func (a *app) printKeys(k api.Keys) {
-	fmt.Fprintf(a.out, "root key  generation %d, sealed with %s\n", k.Store.Generation, k.Store.Sealing)
+	fmt.Fprintf(a.out, "root key  generation %d, %s\n", k.Store.Generation, sealed(k.Store.Sealing))
 	pending := "none pending"
 	if k.Store.Pending > 0 {
 		pending = fmt.Sprintf("%d pending", k.Store.Pending)
@@ -152,5 +152,16 @@ func (a *app) rotateOffline(ctx context.Context, home string, u *unlock, to seal
 }
 
 func (a *app) rotated(generation uint64, sealing string) {
-	fmt.Fprintf(a.talk, "rotated  root key of generation %d, sealed with %s\n", generation, sealing)
+	fmt.Fprintf(a.talk, "rotated  root key of generation %d, %s\n", generation, sealed(sealing))
+}
+
+// sealed says in words what protects the root key.
+func sealed(sealing string) string {
+	switch sealing {
+	case "none":
+		return "not sealed: whoever can read its file can use it"
+	case "passphrase", "key file":
+		return "sealed with a " + sealing
+	}
+	return "sealed with " + dash(sealing)
 }

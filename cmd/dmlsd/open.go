@@ -22,7 +22,10 @@ func openNode(ctx context.Context, c deviceConfig) (device, error) {
 	conf := dmls.Config{
 		Home: c.home, Name: c.name, Listen: c.listen, Peers: c.peers,
 		Relays: c.relays, RelayService: c.relay, HolePunching: c.punch, DHT: c.dht,
-		NoMDNS: c.noMDNS, Offline: c.offline, Logger: c.log, Sealing: c.sealing,
+		NoMDNS: c.noMDNS, Offline: c.offline, Logger: c.log, Sealing: c.sealing, Keep: c.keep,
+	}
+	if c.offline {
+		conf.Keep.Events = -1 // whoever looks changes nothing
 	}
 	s, err := dmls.OpenStore(ctx, conf)
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 	"github.com/dmlsd/dmls/node"
 )
 
-// drainTime bounds how long a daemon takes to stop after SIGTERM.
+// drainTime bounds how long a daemon takes to stop after SIGTERM. The last fifth
+// is left to a machine under load.
 const drainTime = 5 * time.Second
 
 func (a *app) initCmd() *cobra.Command {
@@ -79,6 +80,8 @@ func (a *app) runCmd() *cobra.Command {
 	relay := cmd.Flags().Bool("relay-service", false, "be a relay for everybody who can connect")
 	punch := cmd.Flags().Bool("hole-punching", false, "try to turn relayed connections into direct ones")
 	dht := cmd.Flags().Bool("dht", false, "find members whose address changed in a DHT of dmls hosts; it tells this device's address to who asks for its peer id")
+	keepEvents := cmd.Flags().Int("keep-events", 10_000, "how many of a group's newest events about epochs, commits and forks its log keeps; -1: all")
+	keepMessages := cmd.Flags().Duration("keep-messages", 0, "how long logs keep messages, such as 2160h; what is older is erased on this device (default: for ever)")
 	metrics := cmd.Flags().String("metrics", "", "serve /metrics, /livez and /readyz on this address of loopback, such as 127.0.0.1:9464")
 	u := unlockFlags(cmd)
 	verbose := cmd.Flags().BoolP("verbose", "v", false, "log more")
@@ -91,7 +94,11 @@ func (a *app) runCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if *keepEvents == 0 || *keepMessages < 0 || *keepMessages > 0 && *keepMessages < time.Minute {
+			return &api.Error{What: "cannot start", Why: "a log keeps at least one event, and messages for at least a minute", Fix: "see: dmlsd run --help", Code: api.Usage}
+		}
 		return a.run(cmd.Context(), deviceConfig{
+			keep: node.Keep{Events: *keepEvents, Messages: *keepMessages},
 			home: home, listen: *listen, peers: *peers, noMDNS: *noMDNS, metrics: *metrics, sealing: u.opens(),
 			relays: *relays, relay: *relay, punch: *punch, dht: *dht,
 			log: slog.New(slog.NewTextHandler(a.talk, &slog.HandlerOptions{Level: level})),
@@ -163,9 +170,9 @@ func (a *app) drain(server *api.Server, d device) error {
 		}
 		fmt.Fprintln(a.talk, "stopped")
 		return nil
-	case <-time.After(drainTime - 200*time.Millisecond):
+	case <-time.After(drainTime * 4 / 5):
 		// What was acknowledged is in the store, as after a crash.
-		return &api.Error{What: "stopped in the middle", Why: fmt.Sprintf("work was left after %v", drainTime), Fix: "start it again: nothing that was acknowledged is lost", Code: api.Timeout}
+		return &api.Error{What: "stopped in the middle", Why: fmt.Sprintf("work was left after %v", drainTime*4/5), Fix: "start it again: nothing that was acknowledged is lost", Code: api.Timeout}
 	}
 }
 

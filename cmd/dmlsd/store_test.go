@@ -27,8 +27,8 @@ func TestStoreVerbs(t *testing.T) {
 	run(0, "created", nil, "init", "--name", "Ada", "--passphrase-file", pass)
 	run(5, "sealed with a passphrase", []string{"DMLSD_PASSPHRASE=wrong"}, "fsck", "--key-file", key)
 	run(5, "not the right one", []string{"DMLSD_PASSPHRASE=wrong"}, "run")
-	run(0, "sealed with passphrase", []string{"DMLSD_PASSPHRASE=correct horse"}, "fsck")
-	run(0, "sealed with key file", nil, "keys", "rotate-root", "--passphrase-file", pass, "--seal-key-file", key)
+	run(0, "sealed with a passphrase", []string{"DMLSD_PASSPHRASE=correct horse"}, "fsck")
+	run(0, "sealed with a key file", nil, "keys", "rotate-root", "--passphrase-file", pass, "--seal-key-file", key)
 	run(5, "sealed with a key file", nil, "export", "--passphrase-file", pass)
 	run(0, "", []string{"DMLSD_KEY_FILE=" + key}, "export")
 
@@ -42,7 +42,7 @@ func TestStoreVerbs(t *testing.T) {
 	})
 	m.must("group", "create", "ops")
 	m.must("send", "ops", "hello export")
-	run(0, "sealed with key file", nil, "keys", "status")
+	run(0, "sealed with a key file", nil, "keys", "status")
 	run(0, "rotated", nil, "keys", "rotate-root")
 	run(6, "stop it first", nil, "keys", "rotate-root", "--seal-none")
 	run(6, "in use", nil, "fsck")
@@ -55,7 +55,7 @@ func TestStoreVerbs(t *testing.T) {
 	m.kill()
 	run(0, "the store was not closed", nil, "fsck")
 	run(0, "hello export", nil, "export")
-	run(0, "sealed with none", nil, "keys", "rotate-root", "--seal-none")
+	run(0, "not sealed", nil, "keys", "rotate-root", "--seal-none")
 	if err := os.Truncate(filepath.Join(home, "store", "mark"), 0); err != nil {
 		t.Fatal(err)
 	}

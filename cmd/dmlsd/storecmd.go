@@ -36,7 +36,7 @@ func (a *app) fsckCmd() *cobra.Command {
 		if *asJSON {
 			err = a.printJSON(r)
 		} else {
-			fmt.Fprintf(a.out, "store    format %d, generation %d, batch %d, sealed with %s\n", r.Format, r.Generation, r.Batch, dash(r.Sealing))
+			fmt.Fprintf(a.out, "store    format %d, generation %d, batch %d, %s\n", r.Format, r.Generation, r.Batch, sealed(r.Sealing))
 			fmt.Fprintf(a.out, "records  %d, of which %d have a key in %d nodes of the erasure tree\n", r.Records, r.Keys, r.Nodes)
 			for _, n := range r.Notes {
 				fmt.Fprintf(a.out, "note     %s\n", n)

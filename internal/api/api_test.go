@@ -117,8 +117,18 @@ func (f *fake) Demote(_ context.Context, _, m string) error {
 func (f *fake) Update(context.Context, string) error { return group.ErrStranded }
 func (f *fake) Leave(context.Context, string) error  { return nil }
 func (f *fake) Forget(context.Context, string) error { return nil }
-func (f *fake) Block(p string) error                 { f.blocked[p] = true; return nil }
-func (f *fake) Unblock(p string) error               { delete(f.blocked, p); return nil }
+func (f *fake) Compact(_ context.Context, _ string, c node.Cut) (node.Compacted, error) {
+	if c == (node.Cut{}) {
+		return node.Compacted{}, node.ErrKeep
+	}
+	n := int(c.Through)
+	if !c.Before.IsZero() {
+		n = int(time.Since(c.Before).Seconds())
+	}
+	return node.Compacted{Events: n, Messages: 1, Cursor: c.Through}, nil
+}
+func (f *fake) Block(p string) error   { f.blocked[p] = true; return nil }
+func (f *fake) Unblock(p string) error { delete(f.blocked, p); return nil }
 func (f *fake) Events(ctx context.Context, _ string, after uint64, follow bool) iter.Seq2[group.Event, error] {
 	return func(yield func(group.Event, error) bool) {
 		for {

@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"github.com/dmlsd/dmls/group"
+	"github.com/dmlsd/dmls/node"
 )
 
 // Backend is what a server serves. A gid is a group's id in full; Resolve
@@ -29,6 +30,7 @@ type Backend interface {
 	Update(ctx context.Context, gid string) error
 	Leave(ctx context.Context, gid string) error
 	Forget(ctx context.Context, gid string) error
+	Compact(ctx context.Context, gid string, c node.Cut) (node.Compacted, error)
 
 	Block(peer string) error
 	Unblock(peer string) error

@@ -15,9 +15,11 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/dmlsd/dmls/group"
+	"github.com/dmlsd/dmls/node"
 )
 
 // Client talks to the daemon of one home. It is safe for concurrent use.
@@ -229,6 +231,12 @@ func (c *Client) Leave(ctx context.Context, ref string) error {
 // Forget wipes the group from this device.
 func (c *Client) Forget(ctx context.Context, ref string) error {
 	return c.call(ctx, "DELETE", groupPath(ref, ""), nil, &Done{})
+}
+
+// Compact removes the oldest events of this device's log of a group: those up to
+// a cursor, those of before a time ago, or, if both are given, what fits both.
+func (c *Client) Compact(ctx context.Context, ref string, through uint64, olderThan time.Duration) (v node.Compacted, err error) {
+	return v, c.call(ctx, "POST", groupPath(ref, "/compact"), compactRequest{through, olderThan.Seconds()}, &v)
 }
 
 // Profile copies a profile of the daemon: "goroutine", "heap", "mutex" and the

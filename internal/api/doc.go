@@ -13,12 +13,16 @@
 //	GET  /v1/groups/GROUP                 DELETE /v1/groups/GROUP
 //	GET  /v1/groups/GROUP/dag             GET  /v1/groups/GROUP/log
 //	GET  /v1/groups/GROUP/events?after=CURSOR&follow=1
+//	POST /v1/groups/GROUP/compact {"through","older_than_seconds"}
 //	POST /v1/groups/GROUP/messages {"text"}
 //	POST /v1/groups/GROUP/invite          POST /v1/groups/GROUP/remove {"member"}
 //	POST /v1/groups/GROUP/update          POST /v1/groups/GROUP/leave
 //	POST /v1/join {"ticket"}
 //	POST /v1/debug/block {"peer"}         POST /v1/debug/unblock {"peer"}
 //	GET  /livez                           GET  /readyz
+//
+// Cursors only grow, and one stays valid when events before or behind it are
+// removed: an event log_compacted stands for what is gone.
 //
 // GROUP is an id, a unique prefix of one, or a name. Errors are an [Error]
 // with a fitting status.

@@ -88,6 +88,7 @@ var causes = []Cause{
 	{node.ErrNotFound, NotFound, "see: dmlsd group list, dmlsd group members GROUP"},
 	{node.ErrAmbiguous, Usage, "give more of the id"},
 	{node.ErrLogAnew, Conflict, "begin at its beginning: dmlsd tail GROUP"},
+	{node.ErrKeep, Usage, "name what to keep: dmlsd group compact --help, dmlsd run --help"},
 	{node.ErrName, Usage, "choose another name"},
 	{node.ErrTicketForeign, Usage, "paste the whole line that dmlsd invite printed"},
 	{node.ErrTicketVersion, Usage, "update dmlsd"},

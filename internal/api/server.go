@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/dmlsd/dmls/group"
+	"github.com/dmlsd/dmls/node"
 )
 
 // Server serves a Backend. Make one with NewServer.
@@ -84,6 +85,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /v1/groups/{ref}/dag", s.group("draw", func(_ *http.Request, gid string) (any, error) { return s.backend.DAG(gid) }))
 	mux.HandleFunc("GET /v1/groups/{ref}/log", s.group("list", func(_ *http.Request, gid string) (any, error) { return s.backend.Log(gid) }))
 	mux.HandleFunc("GET /v1/groups/{ref}/events", s.events)
+	mux.HandleFunc("POST /v1/groups/{ref}/compact", s.group("compact the log of", s.compact))
 	mux.HandleFunc("POST /v1/groups/{ref}/messages", s.group("send to", s.send))
 	mux.HandleFunc("POST /v1/groups/{ref}/invite", s.group("invite to", s.invite))
 	mux.HandleFunc("POST /v1/groups/{ref}/remove", s.change("remove from", s.remove))
@@ -151,7 +153,9 @@ func (s *Server) status(*http.Request) (any, error) {
 		Uptime: time.Since(s.began).Round(time.Millisecond).Seconds(), Groups: brief(s.backend.Groups()),
 	}
 	for _, p := range s.backend.Peers() {
-		if !p.Blocked {
+		if p.Blocked {
+			st.Blocked++
+		} else {
 			st.Peers++
 		}
 	}
@@ -177,6 +181,18 @@ func (s *Server) send(r *http.Request, gid string) (any, error) {
 		return nil, err
 	}
 	return s.backend.Send(r.Context(), gid, q.Text)
+}
+
+func (s *Server) compact(r *http.Request, gid string) (any, error) {
+	var q compactRequest
+	if err := readJSON(r, &q); err != nil {
+		return nil, err
+	}
+	c := node.Cut{Through: q.Through}
+	if q.OlderThan > 0 {
+		c.Before = time.Now().Add(-time.Duration(q.OlderThan * float64(time.Second)))
+	}
+	return s.backend.Compact(r.Context(), gid, c)
 }
 
 func (s *Server) invite(r *http.Request, gid string) (any, error) {

@@ -28,6 +28,7 @@ type Status struct {
 	PID     int     `json:"pid"`
 	Uptime  float64 `json:"uptime_seconds"`
 	Peers   int     `json:"peers"` // connected
+	Blocked int     `json:"blocked,omitempty"`
 	Groups  []Group `json:"groups"`
 }
 
@@ -116,6 +117,10 @@ type (
 	}
 	sendRequest struct {
 		Text string `json:"text"`
+	}
+	compactRequest struct {
+		Through   uint64  `json:"through,omitempty"`            // cursor
+		OlderThan float64 `json:"older_than_seconds,omitempty"` // what fits both is removed
 	}
 	joinRequest struct {
 		Ticket string `json:"ticket"`
