@@ -161,11 +161,18 @@ func (s *step) takeOldCommit(a arrival, e *epoch, o *mls.Opened) (Result, error)
 		return Result{}, err
 	}
 	child := newEpoch(c.ID, o.Commit.Child, info, e.leaves.with(c))
-	child.old = true
+	child.old, child.seeds = true, e.seeds
 	s.epochs[child.id] = child
 	s.writeEpoch(child)
 	s.put(s.epochKey(child.id)+"old", child.leaves.marshal(), Public)
-	return s.settleUnread(a, unread, Stale, ErrErased), nil
+	c.Settled = true
+	s.commits[c.ID] = c
+	s.writeCommit(c)
+	e.seen[string(o.ContentHash)] = struct{}{}
+	s.settleOpened(a, c.Author, o.ContentHash)
+	s.graph.Settled(c.Author, c.Seq, "")
+	s.forgetUnread(func(m *meta) bool { return idOf(m.Links.Parent) == child.id })
+	return Result{CID: a.cid, Verdict: Stale, Reason: ErrErased}, nil
 }
 
 // committed is what both a received and a staged commit tell.

@@ -34,7 +34,8 @@ type epoch struct {
 	sent   map[ratchet]uint64  // smallest seq of frames that were sent here
 	kept   map[cid.Cid][]byte  // blocks whose keys stay: handshakes and our own frames, for proofs
 	born   time.Time
-	old    bool // of an incarnation that this device gave up; opens messages only
+	old    bool  // of an incarnation that this device gave up; opens messages only
+	seeds  seeds // of its base, if it is old
 }
 
 func newEpoch(id dag.ID, e *mls.Epoch, info groupInfo, leaves leafTable) *epoch {
@@ -130,15 +131,17 @@ type Group struct {
 	rejected   map[cid.Cid]error
 	rejectLog  []cid.Cid
 
-	offers   map[string]*offer // of stranded joiners, by key
-	rejoins  []*rejoin         // our own while stranded, the oldest first
-	entered  bool              // one of them brought us here; they are kept until the base is sure to stay
-	former   *former           // who we were before, for as long
-	answered map[string]answer // Welcomes that answered offers, by KeyPackage reference
-	diverged bool              // members went on where this device cannot read, and that was said
-	halves   bool              // so did members who were removed here and removed us
-	notified map[string]bool   // members that told us so, by key
-	noticed  uint64            // frames settled when they did
+	offers   map[string]*offer    // of stranded joiners, by key
+	rejoins  []*rejoin            // our own while stranded, the oldest first
+	entered  bool                 // one of them brought us here; they are kept until the base is sure to stay
+	former   *former              // who we were before, for as long
+	seeds    map[dag.ID]seeds     // by bases that were given up
+	gaps     map[cid.Cid]struct{} // frames that are missing in the chains of what was opened below those
+	answered map[string]answer    // Welcomes that answered offers, by KeyPackage reference
+	diverged bool                 // members went on where this device cannot read, and that was said
+	halves   bool                 // so did members who were removed here and removed us
+	notified map[string]bool      // members that told us so, by key
+	noticed  uint64               // frames settled when they did
 
 	due due
 }
@@ -180,7 +183,7 @@ func newGroup(c Config, id Identity) *Group {
 		unsent: map[cid.Cid][]byte{}, nodes: map[string]int{}, messages: map[string]struct{}{},
 		forks: map[dag.ID]string{}, proven: map[dag.Member]bool{}, waiting: map[cid.Cid]*parked{}, waiters: map[cid.Cid][]cid.Cid{}, leaves: map[dag.ID][]cid.Cid{},
 		peerParked: map[string]*share{}, ends: map[chain]cid.Cid{}, delayed: map[cid.Cid]time.Time{}, budgets: map[dag.Member]time.Time{}, rejected: map[cid.Cid]error{},
-		offers: map[string]*offer{}, answered: map[string]answer{}, due: newDue(),
+		offers: map[string]*offer{}, answered: map[string]answer{}, seeds: map[dag.ID]seeds{}, gaps: map[cid.Cid]struct{}{}, due: newDue(),
 	}
 }
 

@@ -166,46 +166,48 @@ func JoinAgain(env Env, c Config, id Identity, b []byte, kp *mls.KeyPackageBundl
 		g.delivered(ev)
 	}
 	s := &step{Group: g, env: env}
-	s.enter(w)
+	if err := s.enter(w, nil); err != nil {
+		return nil, Output{}, err
+	}
 	s.out.Batch = append(s.out.Batch, erase...)
 	s.emit(Event{Kind: KindJoined, Epoch: w.epoch.Number(), Head: text(g.head), CID: text(g.head),
 		From: hexKey(w.inviter), Name: g.names[w.inviter], Text: g.info.Name})
 	return g, s.done(), nil
 }
 
-// enter puts the group on the base that a Welcome names.
-func (s *step) enter(w *welcomed) {
+// enter puts the group on the base that a Welcome names. Where this device was
+// there before, it goes on with the epochs that it has.
+func (s *step) enter(w *welcomed, back *epoch) error {
 	s.info, s.gossipKey, s.generation = w.info, w.base.Gossip, w.base.Generation
 	s.self, s.inviter, s.state = w.self, w.inviter, member
-	s.begin(idOf(w.base.CID), w.epoch, w.info, w.rows)
+	e := w.epoch
+	if back != nil {
+		e = back.mls
+	}
+	s.begin(idOf(w.base.CID), e, w.info, w.rows)
 	s.next, s.prev = 0, w.base.CID
-	s.commits[s.root] = &commit{ID: s.root, Number: w.epoch.Number(), Base: true}
+	s.commits[s.root] = &commit{ID: s.root, Number: e.Number(), Base: true}
 	s.seed()
 	s.writeCommit(s.commits[s.root])
 	s.writeBase()
-	s.writeEpoch(s.epochs[s.root])
-	s.learnNames(w.epoch)
+	if back == nil {
+		s.writeEpoch(s.epochs[s.root])
+	} else {
+		back.leaves, back.seeds, back.old = s.epochs[s.root].leaves, nil, false
+		s.epochs[s.root] = back
+		s.del(s.epochKey(s.root)+"old", Public)
+	}
+	if s.entered {
+		s.noteGaps()
+		if err := s.revive(); err != nil {
+			return err
+		}
+	}
+	s.learnNames(e)
 	s.arrivedBefore(w.gone)
 	s.due = newDue()
 	s.due.headMoved()
-}
-
-// seed counts the links before the base as satisfied: the last frame of each
-// member that the table names.
-func (g *Group) seed() {
-	for r := range g.base.all() {
-		m := g.frames[r.Prev]
-		if m == nil {
-			m = &meta{Status: seeded}
-			g.frames[r.Prev] = m
-		}
-		// The commit that added this device is the first link of our own chain
-		// and the last frame of our inviter's: whichever row comes first.
-		if m.Status == seeded && r.Next > 0 {
-			m.Author, m.Links.Seq = r.Member, r.Next-1
-			m.Links.Leaf, m.Links.Joined = leafOf(r.Member), cidOf(addedBy(r.Member))
-		}
-	}
+	return nil
 }
 
 // chains returns where the chain of every sender stands that this device

@@ -120,6 +120,10 @@ func (l *loader) read(key string, value []byte) error {
 		var err error
 		l.former, err = parseFormer(value)
 		return err
+	case "seeds":
+		return l.readSeeds(rest, value)
+	case "gap":
+		return l.readGap(rest)
 	case "rejoin":
 		r, err := parseRejoin(value)
 		if err != nil {
@@ -272,6 +276,12 @@ func (l *loader) restore() error {
 	l.root, l.floor = dag.ID(st.Root), st.Floor
 	base.leaves = l.Group.epochs[base.id].leaves
 	l.Group.epochs = loaded
+	for _, e := range loaded {
+		if e.old {
+			e.seeds = l.seedsFor(e.id)
+		}
+	}
+	l.seed()
 	if err := l.replay(); err != nil {
 		return err
 	}
@@ -347,6 +357,7 @@ func (l *loader) loadEpoch(name string, trees *mls.TreeLoader) (*epoch, error) {
 func (l *loader) restoreGone(st stateRecord) {
 	l.root, l.head, l.floor = dag.ID(st.Root), dag.ID(st.Head), st.Floor
 	l.setBase(dag.ID(st.Base), l.rows)
+	l.seed()
 	l.gossip = frame.NewGossip(l.gossipKey, l.generation)
 	l.graph = newGraph(l.cfg.Rule, l.baseCommit(dag.ID(st.Base), st.Number), l.info, l.rows)
 	l.derive()
@@ -371,51 +382,50 @@ func newGraph(rule dag.Rule, c *commit, info groupInfo, rows []tableRow) *dag.Gr
 
 // replay adds the commits and frames below the base to the graph, parents
 // first, in the order in which they settled.
-func (l *loader) replay() error {
-	for _, c := range l.bySettling() {
-		m := l.frames[c]
-		l.index(m)
-		l.queueBlock(c, m)
+func (g *Group) replay() error {
+	for _, c := range g.bySettling() {
+		m := g.frames[c]
+		g.index(m)
 		if m.Said != "" {
-			l.graph.Settled(m.Said, m.Links.Seq, idOf(m.Links.Parent))
+			g.graph.Settled(m.Said, m.Links.Seq, idOf(m.Links.Parent))
 		}
 		if m.Status != opened {
 			continue
 		}
-		if !l.graph.Has(idOf(m.Links.Parent)) {
-			// Opened once, in an epoch that is gone: its sender stood outside what
-			// is retained, which bears on finality still.
-			if idOf(c) != l.graph.Base() && !m.mute() {
-				l.graph.Settled(m.Author, m.Links.Seq, "")
+		if !g.graph.Has(idOf(m.Links.Parent)) {
+			// Opened once, in an epoch that is gone or was given up: its sender stood
+			// outside what is retained, which bears on finality still.
+			if idOf(c) != g.graph.Base() && !m.mute() {
+				g.graph.Settled(m.Author, m.Links.Seq, "")
 			}
 			continue
 		}
-		if v := l.commits[idOf(c)]; v != nil && m.Type == typeCommit {
-			if err := l.replayCommit(v, m); err != nil {
+		if v := g.commits[idOf(c)]; v != nil && m.Type == typeCommit {
+			if err := g.replayCommit(v, m); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := l.stand(c, m); err != nil {
+		if err := g.stand(c, m); err != nil {
 			return fmt.Errorf("%w: %w", ErrRecords, err)
 		}
 	}
 	return nil
 }
 
-func (l *loader) replayCommit(v *commit, m *meta) error {
+func (g *Group) replayCommit(v *commit, m *meta) error {
 	if v.Erased {
 		return nil // beside a base that was retired
 	}
-	if _, err := l.graph.AddVertex(v.vertex()); err != nil {
+	if _, err := g.graph.AddVertex(v.vertex()); err != nil {
 		return fmt.Errorf("%w: %w", ErrRecords, err)
 	}
-	p := l.Group.epochs[v.Parent]
+	p := g.epochs[v.Parent]
 	if p == nil {
 		return nil
 	}
 	p.seen[string(m.Content)] = struct{}{}
-	if e := l.Group.epochs[v.ID]; e != nil {
+	if e := g.epochs[v.ID]; e != nil {
 		e.leaves = p.leaves.with(v)
 	}
 	return nil
@@ -423,8 +433,12 @@ func (l *loader) replayCommit(v *commit, m *meta) error {
 
 // derive fills what follows from the frames.
 func (l *loader) derive() {
-	l.seed()
 	l.relink()
+	for _, c := range l.bySettling() {
+		if m := l.frames[c]; m.Status != seeded {
+			l.queueBlock(c, m)
+		}
+	}
 	for _, m := range l.frames {
 		if m.Author != "" && m.Message != [16]byte{} && m.Status == opened {
 			l.messages[keyOf(m.Author)+string(m.Message[:])] = struct{}{}

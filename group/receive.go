@@ -118,8 +118,11 @@ func (s *step) try(a arrival) (Result, error) {
 	if a.header.Epoch != e.mls.Number() || !bytes.Equal(a.frame.DMLSEpoch, e.mls.ID()) {
 		return s.refuse(a, ErrWrongEpoch), nil
 	}
-	if !s.isSettled(l.Prev) {
+	if s.predecessor(e, l.Prev) == nil && idOf(l.Prev) != s.root {
 		return s.park(a.cid, a.block, a.from, l.Prev), nil
+	}
+	if _, missing := s.nth(e, a.header.ContentType, l); missing.Defined() {
+		return s.park(a.cid, a.block, a.from, missing), nil
 	}
 	return s.openFrame(a, e)
 }
@@ -265,10 +268,10 @@ func (s *step) checkSender(h frame.Header, e *epoch, leaf, generation uint32) er
 	if author == "" || leaf != l.Leaf || idOf(l.Joined) != addedBy(author) {
 		return fmt.Errorf("%w: sender at leaf %d, which links name %d", ErrLinks, leaf, l.Leaf)
 	}
-	if err := s.checkChain(l); err != nil {
+	if err := s.checkChain(e, l); err != nil {
 		return err
 	}
-	if n := s.nth(e, h.ContentType, l); generation != n || l.Generation != n {
+	if n, _ := s.nth(e, h.ContentType, l); generation != n || l.Generation != n {
 		return fmt.Errorf("%w: generation %d, signed as %d, the next is %d", ErrLinks, generation, l.Generation, n)
 	}
 	return nil
@@ -301,16 +304,16 @@ func (s *step) check(e *epoch, o *mls.Opened) error {
 }
 
 // checkChain verifies seq and prev against the sender's chain, as links have it.
-func (s *step) checkChain(l frame.Links) error {
+func (s *step) checkChain(e *epoch, l frame.Links) error {
 	if l.Seq == 0 {
 		if l.Prev != l.Joined {
 			return fmt.Errorf("%w: a first frame must follow the commit that added its sender", ErrLinks)
 		}
 		return nil
 	}
-	p, ok := s.frames[l.Prev]
+	p := s.predecessor(e, l.Prev)
 	switch {
-	case !ok:
+	case p == nil:
 		return fmt.Errorf("%w: no frame before seq %d", ErrLinks, l.Seq)
 	case !sameChain(p.Links, l):
 		return fmt.Errorf("%w: the predecessor is another sender's", ErrLinks)

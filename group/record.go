@@ -30,6 +30,8 @@ import (
 //	                 answered them                                    (Secret)
 //	rejoin/<ref>     our own offers while stranded                    (Secret)
 //	entered, former  one of them brought us here; who we were before
+//	seeds/<cid>      of bases that were given up: the table of members
+//	gap/<cid>        a frame missing in a chain that goes through two bases
 func Prefix(gid string) string { return "g/" + gid + "/" }
 
 // BlockKey names the record of a sealed block.

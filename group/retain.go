@@ -237,6 +237,7 @@ func (s *step) dropOffers() {
 	}
 	if s.entered {
 		s.entered, s.former = false, nil
+		s.dropSeeds()
 		s.del(s.key("entered"), Public)
 		s.del(s.key("former"), Public)
 	}

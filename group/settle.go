@@ -122,6 +122,7 @@ func (s *step) settle(c cid.Cid, m *meta, block []byte) {
 	s.frames[c] = m
 	delete(s.holes, c)
 	delete(s.rejected, c)
+	s.fillGap(c)
 	s.index(m)
 	s.link(c, m)
 	s.queueBlock(c, m)
@@ -141,15 +142,24 @@ func (s *step) settle(c cid.Cid, m *meta, block []byte) {
 
 // nth counts the frames of the same kind that the sender sent in the epoch
 // before, on the chain that the links continue. Only one of them can have that
-// place and ratchet key, whatever was opened here.
-func (g *Group) nth(e *epoch, contentType uint8, l frame.Links) uint32 {
+// place and ratchet key, whatever was opened here. A frame that is missing may
+// be one of them.
+func (g *Group) nth(e *epoch, contentType uint8, l frame.Links) (n uint32, missing cid.Cid) {
 	first, some := e.sent[ratchetOf(contentType, l)]
-	for p := g.frames[l.Prev]; some && p != nil && p.Status != seeded && sameChain(p.Links, l) && p.Links.Seq >= first; p = g.frames[p.Links.Prev] {
-		if p.Links.Parent == l.Parent && ratchetOf(p.Type, l) == ratchetOf(contentType, l) {
-			return p.nth + 1
+	for c := l.Prev; some || len(g.gaps) > 0; {
+		p := g.predecessor(e, c)
+		if _, gap := g.gaps[c]; p == nil && gap {
+			return 0, c
 		}
+		if p == nil || p.Status == seeded || !sameChain(p.Links, l) || len(g.gaps) == 0 && p.Links.Seq < first {
+			break
+		}
+		if p.Links.Parent == l.Parent && ratchetOf(p.Type, l) == ratchetOf(contentType, l) {
+			return p.nth + 1, cid.Undef
+		}
+		c = p.Links.Prev
 	}
-	return 0
+	return 0, cid.Undef
 }
 
 func ratchetOf(contentType uint8, l frame.Links) ratchet {
@@ -162,7 +172,7 @@ func (g *Group) index(m *meta) {
 	if e == nil || m.Status == seeded {
 		return
 	}
-	m.nth = g.nth(e, m.Type, m.Links)
+	m.nth, _ = g.nth(e, m.Type, m.Links)
 	k := ratchetOf(m.Type, m.Links)
 	if first, ok := e.sent[k]; !ok || m.Links.Seq < first {
 		e.sent[k] = m.Links.Seq

@@ -3,13 +3,11 @@ package group
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/ipfs/go-cid"
 
 	"github.com/dmlsd/dmls/dag"
-	"github.com/dmlsd/dmls/frame"
 	"github.com/dmlsd/dmls/mls"
 )
 
@@ -109,14 +107,29 @@ func (s *step) strand(head cid.Cid, by, why string) {
 }
 
 // backHere: a member that told us of another head sends on ours again, so the
-// choice went back to the branch that we are on.
+// choice went back to the branch that we are on. Those whom our head removed
+// never will; if only they told us, anybody counts.
 func (s *step) backHere(author dag.Member) {
-	if s.state != stranded || author == s.self || len(s.notified) > 0 && !s.notified[keyOf(author)] || s.settled <= s.noticed {
+	if s.state != stranded || author == s.self || s.settled <= s.noticed {
+		return
+	}
+	if !s.notified[keyOf(author)] && s.notifiersHere() {
 		return
 	}
 	s.state, s.notified, s.dirty = member, nil, true
 	s.emit(Event{Kind: KindRejoined, Epoch: s.graph.Number(s.head), Head: text(s.head), From: hexKey(keyOf(author)),
 		Name: s.names[keyOf(author)], Why: "the choice went back to the branch of this device"})
+}
+
+// notifiersHere reports whether our head has a member that told us of another.
+func (g *Group) notifiersHere() bool {
+	e := g.epochs[g.head]
+	for key := range g.notified {
+		if e != nil && e.leaves.find(key) != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // makeOffer answers with a fresh KeyPackage for the head that was named, and
@@ -231,159 +244,6 @@ func (s *step) askRivals() {
 	for _, j := range s.rejoins {
 		s.signal("", j.offer.marshal())
 	}
-}
-
-// hearWelcome enters the branch that won. History, event log and cursor go on;
-// epochs of the old incarnation still open messages until the new branch is
-// final.
-func (s *step) hearWelcome(ref, b []byte) error {
-	with := s.offerFor(ref)
-	if with == nil || s.state != stranded && (s.state != member || !s.entered) {
-		return nil
-	}
-	w, err := openBundle(s.env, s.id, b, with.keys)
-	if err != nil || !bytes.Equal(w.epoch.GroupID(), s.gid) || !s.plausible(w) {
-		return nil
-	}
-	rival := s.epochs[idOf(w.base.CID)]
-	switch {
-	case rival == nil && s.state == member:
-		s.keepRival(w)
-		return nil
-	case rival != nil && (s.state == member || !rival.old):
-		w.epoch.Wipe()
-		return nil
-	case rival != nil:
-		w.epoch.Wipe()
-		w.epoch = rival.mls                                         // keys that were used there stay used
-		w.epoch.Tree().WalkNew(s.releaseNode, func(_, _ []byte) {}) // enter counts them again
-	}
-	// All offers stay until the new base is sure to: a rival commit may have
-	// added us by this one or by another of them, and win.
-	s.entered, s.notified = true, nil
-	s.put(s.key("entered"), []byte{1}, Public)
-	if s.former == nil {
-		s.former = &former{self: s.self}
-		for r := range s.base.all() {
-			s.former.members = append(s.former.members, r.Member)
-		}
-		s.put(s.key("former"), s.former.marshal(), Public)
-	}
-	for _, id := range slices.Sorted(maps.Keys(s.epochs)) {
-		s.epochs[id].old = true
-		s.put(s.epochKey(id)+"old", s.epochs[id].leaves.marshal(), Public)
-	}
-	for r := range s.base.all() {
-		s.del(s.rowKey(leafOf(r.Member)), Public)
-	}
-	parted := with.offer.replaces == addedBy(with.offer.Joiner)
-	for _, id := range slices.Sorted(maps.Keys(s.unsettled)) {
-		// Elders carry over what the old branch did, unless they cannot read it:
-		// then everybody answers for their own work.
-		if c := s.commits[id]; !parted || c.Author == "" || keyOf(c.Author) != keyOf(s.self) {
-			s.settleCommit(c)
-		}
-	}
-	s.forks = map[dag.ID]string{}
-	s.enter(w)
-	if rival != nil {
-		s.epochs[s.root].sent, s.epochs[s.root].kept = rival.sent, rival.kept
-		s.resume()
-		s.del(s.epochKey(s.root)+"old", Public)
-		if err := s.restand(); err != nil {
-			return err
-		}
-	}
-	s.forgetUnread()
-	s.emit(Event{Kind: KindRejoined, Epoch: w.epoch.Number(), Head: text(s.head), CID: text(s.head),
-		From: hexKey(w.inviter), Name: s.names[w.inviter]})
-	s.askRivals()
-	return nil
-}
-
-// plausible: an ex-member may know an offer and lead its device onto a branch
-// of his own, made at an epoch that he still has. There, most of those who told
-// us of the head must be members, and without their confirmations the base
-// never counts as sure, so that later notices still reach us.
-func (s *step) plausible(w *welcomed) bool {
-	there := 0
-	for _, r := range w.rows {
-		if s.notified[keyOf(r.Member)] {
-			there++
-		}
-	}
-	return 2*there > len(s.notified) || len(s.notified) == 0
-}
-
-// keepRival keeps the epoch of a second Welcome for our offers: two members
-// added us by rival commits, we entered one, and what was said in the other is
-// for us, too.
-func (s *step) keepRival(w *welcomed) {
-	e := newEpoch(idOf(w.base.CID), w.epoch, w.info, leafTable{})
-	e.old = true
-	for _, r := range w.rows {
-		e.leaves = e.leaves.set(leafOf(r.Member), r.Member)
-		if r.Next > 0 && !s.isSettled(r.Prev) {
-			s.frames[r.Prev] = &meta{Status: seeded, Author: r.Member,
-				Links: frame.Links{Leaf: leafOf(r.Member), Joined: cidOf(addedBy(r.Member)), Seq: r.Next - 1}}
-		}
-	}
-	s.epochs[e.id] = e
-	s.writeEpoch(e)
-	s.put(s.epochKey(e.id)+"old", e.leaves.marshal(), Public)
-	s.forgetUnread()
-}
-
-// resume goes on with the own chain where it was: this device has been in the
-// base before, and has spoken there.
-func (s *step) resume() {
-	for _, c := range sorted(s.frames) {
-		if m := s.frames[c]; m.Status == opened && m.Author == s.self && m.Links.Seq >= s.next {
-			s.next, s.prev = m.Links.Seq+1, c
-		}
-	}
-}
-
-// restand counts frames that were opened in the base before it became that.
-func (s *step) restand() error {
-	for _, c := range s.bySettling() {
-		m := s.frames[c]
-		if m.Status != opened || m.Type == typeCommit || idOf(m.Links.Parent) != s.root {
-			continue
-		}
-		if err := s.stand(c, m); err != nil {
-			return fmt.Errorf("%w: %w", ErrInternal, err)
-		}
-	}
-	return nil
-}
-
-// offerFor returns the own offer that a Welcome answers.
-func (s *step) offerFor(ref []byte) *rejoin {
-	for _, j := range s.rejoins {
-		if bytes.Equal(ref, j.offer.ref) {
-			return j
-		}
-	}
-	return nil
-}
-
-// forgetUnread drops frames that could not be opened before the rejoin but
-// may be below the new base: they are asked for again.
-func (s *step) forgetUnread() {
-	for _, c := range sorted(s.frames) {
-		m := s.frames[c]
-		if m.Status != unread || m.Epoch < s.floor && s.epochs[idOf(m.Links.Parent)] == nil {
-			continue
-		}
-		delete(s.frames, c)
-		s.blockBytes -= int(m.Size)
-		delete(s.held, c)
-		s.del(BlockKey(s.ID(), c), Public)
-		s.del(s.key("f/"+c.String()), Public)
-		s.refetch = append(s.refetch, c)
-	}
-	s.relink()
 }
 
 // bySettling lists the frames as they settled on this device.

@@ -1,0 +1,170 @@
+package group
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+
+	"github.com/dmlsd/dmls/dag"
+)
+
+// hearWelcome enters the branch that a Welcome for one of our offers leads to.
+// History, event log and cursor go on; epochs of the old incarnation still open
+// messages until the new base is sure to stay.
+func (s *step) hearWelcome(ref, b []byte) error {
+	with := s.offerFor(ref)
+	if with == nil || s.state != stranded && (s.state != member || !s.entered) {
+		return nil
+	}
+	w, err := openBundle(s.env, s.id, b, with.keys)
+	if err != nil || !bytes.Equal(w.epoch.GroupID(), s.gid) || !s.plausible(w) {
+		return nil
+	}
+	id := idOf(w.base.CID)
+	here := s.epochs[id]
+	if was := s.commits[id]; here == nil && was != nil && was.Base {
+		w.epoch.Wipe() // erased: its keys may have been used
+		return nil
+	}
+	switch {
+	case here == nil && s.state == member:
+		s.keepRival(w)
+		return nil
+	case here != nil:
+		w.epoch.Wipe() // keys that were used there stay used
+		if s.state == member || !here.old {
+			return nil
+		}
+	}
+	s.leaveBase(with)
+	if err := s.enter(w, here); err != nil {
+		return err
+	}
+	s.forgetUnread(func(m *meta) bool { return m.Epoch >= s.floor || s.epochs[idOf(m.Links.Parent)] != nil })
+	s.emit(Event{Kind: KindRejoined, Epoch: s.graph.Number(s.root), Head: text(s.root), CID: text(s.root),
+		From: hexKey(w.inviter), Name: s.names[w.inviter]})
+	s.askRivals()
+	return nil
+}
+
+// leaveBase gives up the present incarnation. All offers stay until the new
+// base is sure to: a rival commit may have added us by this one or by another
+// of them, and win.
+func (s *step) leaveBase(with *rejoin) {
+	s.entered, s.notified = true, nil
+	s.put(s.key("entered"), []byte{1}, Public)
+	if s.former == nil {
+		s.former = &former{self: s.self}
+		for r := range s.base.all() {
+			s.former.members = append(s.former.members, r.Member)
+		}
+		s.put(s.key("former"), s.former.marshal(), Public)
+	}
+	s.leaveSeeds()
+	for _, id := range slices.Sorted(maps.Keys(s.epochs)) {
+		s.epochs[id].old = true
+		s.put(s.epochKey(id)+"old", s.epochs[id].leaves.marshal(), Public)
+	}
+	for r := range s.base.all() {
+		s.del(s.rowKey(leafOf(r.Member)), Public)
+	}
+	parted := with.offer.replaces == addedBy(with.offer.Joiner)
+	for _, id := range slices.Sorted(maps.Keys(s.unsettled)) {
+		// Elders carry over what the old branch did, unless they cannot read it:
+		// then everybody answers for their own work.
+		if c := s.commits[id]; !parted || c.Author == "" || keyOf(c.Author) != keyOf(s.self) {
+			s.settleCommit(c)
+		}
+	}
+	s.forks = map[dag.ID]string{}
+}
+
+// plausible: an ex-member may know an offer and lead its device onto a branch
+// of his own, made at an epoch that he still has. There, most of those who told
+// us of the head must be members, and without their confirmations the base
+// never counts as sure, so that later notices still reach us.
+func (s *step) plausible(w *welcomed) bool {
+	there := 0
+	for _, r := range w.rows {
+		if s.notified[keyOf(r.Member)] {
+			there++
+		}
+	}
+	return 2*there > len(s.notified) || len(s.notified) == 0
+}
+
+// keepRival keeps the epoch of a second Welcome for our offers: two members
+// added us by rival commits, we entered one, and what was said in the other is
+// for us, too.
+func (s *step) keepRival(w *welcomed) {
+	e := newEpoch(idOf(w.base.CID), w.epoch, w.info, leafTable{})
+	e.old = true
+	for _, r := range w.rows {
+		e.leaves = e.leaves.set(leafOf(r.Member), r.Member)
+	}
+	s.keepSeeds(e.id, w.rows)
+	e.seeds = s.seeds[e.id]
+	s.epochs[e.id] = e
+	s.writeEpoch(e)
+	s.put(s.epochKey(e.id)+"old", e.leaves.marshal(), Public)
+	s.forgetUnread(func(m *meta) bool { return m.Epoch >= s.floor || s.epochs[idOf(m.Links.Parent)] != nil })
+}
+
+// resume goes on with the own chain where it was: this device has been in the
+// base before, and has spoken there.
+func (s *step) resume() {
+	for _, c := range sorted(s.frames) {
+		if m := s.frames[c]; m.Status == opened && m.Author == s.self && m.Links.Seq >= s.next {
+			s.next, s.prev = m.Links.Seq+1, c
+		}
+	}
+}
+
+// revive puts the commits and frames below the new base back into the graph,
+// for a device that was there before.
+func (s *step) revive() error {
+	if err := s.replay(); err != nil {
+		return err
+	}
+	for _, v := range s.graph.Vertices() {
+		if e := s.epochs[v.ID]; e != nil && e.old {
+			e.old, e.seeds = false, nil
+			s.del(s.epochKey(v.ID)+"old", Public)
+		}
+		if c := s.commits[v.ID]; c.Settled {
+			c.Settled = false
+			s.unsettled[c.ID] = struct{}{}
+			s.writeCommit(c)
+		}
+	}
+	s.resume()
+	return nil
+}
+
+// offerFor returns the own offer that a Welcome answers.
+func (s *step) offerFor(ref []byte) *rejoin {
+	for _, j := range s.rejoins {
+		if bytes.Equal(ref, j.offer.ref) {
+			return j
+		}
+	}
+	return nil
+}
+
+// forgetUnread drops frames that could not be opened before, but may be now:
+// they are asked for again.
+func (s *step) forgetUnread(which func(*meta) bool) {
+	for _, c := range sorted(s.frames) {
+		m := s.frames[c]
+		if m.Status != unread || !which(m) {
+			continue
+		}
+		delete(s.frames, c)
+		s.blockBytes -= int(m.Size)
+		delete(s.held, c)
+		s.del(BlockKey(s.ID(), c), Public)
+		s.del(s.key("f/"+c.String()), Public)
+		s.refetch = append(s.refetch, c)
+	}
+	s.relink()
+}
