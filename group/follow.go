@@ -184,6 +184,7 @@ func (s *step) outOf(by *commit) error {
 	if s.state != member {
 		return nil
 	}
+	s.present, s.told = by.ID, true
 	s.strand(cidOf(by.ID), keyOf(by.Author), "an earlier offer of this device was taken up in its place; it waits for the Welcome")
 	return s.makeOffer(cidOf(by.ID), by.ID)
 }

@@ -141,6 +141,8 @@ type Group struct {
 	diverged bool                 // members went on where this device cannot read, and that was said
 	halves   bool                 // so did members who were removed here and removed us
 	notified map[string]bool      // members that told us so, by key
+	present  dag.ID               // the commit that added our key to the head that they told of, "" if none did
+	told     bool                 // present is known
 	noticed  uint64               // frames settled when they did
 
 	due due

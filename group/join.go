@@ -198,6 +198,7 @@ func (s *step) enter(w *welcomed, back *epoch) error {
 		s.del(s.epochKey(s.root)+"old", Public)
 	}
 	if s.entered {
+		s.forgetUnread(s.mayOpenNow)
 		s.noteGaps()
 		if err := s.revive(); err != nil {
 			return err

@@ -26,32 +26,38 @@ func (s *step) hearWelcome(ref, b []byte) error {
 		w.epoch.Wipe() // erased: its keys may have been used
 		return nil
 	}
+	if here != nil {
+		w.epoch.Wipe() // keys that were used there stay used
+	}
 	switch {
-	case here == nil && s.state == member:
+	case here == nil && (s.state == member || !s.leadsBack(id, with)):
 		s.keepRival(w)
 		return nil
-	case here != nil:
-		w.epoch.Wipe() // keys that were used there stay used
-		if s.state == member || !here.old {
-			return nil
-		}
+	case here != nil && (s.state == member || !here.old || s.told && s.present != id):
+		return nil
 	}
 	s.leaveBase(with)
 	if err := s.enter(w, here); err != nil {
 		return err
 	}
-	s.forgetUnread(func(m *meta) bool { return m.Epoch >= s.floor || s.epochs[idOf(m.Links.Parent)] != nil })
 	s.emit(Event{Kind: KindRejoined, Epoch: s.graph.Number(s.root), Head: text(s.root), CID: text(s.root),
 		From: hexKey(w.inviter), Name: s.names[w.inviter]})
 	s.askRivals()
 	return nil
 }
 
+// leadsBack reports whether a Welcome answers what this device was told: its
+// head has our key as added by that commit, or has the incarnation that the
+// offer was to replace.
+func (g *Group) leadsBack(base dag.ID, with *rejoin) bool {
+	return !g.told || base == g.present || with.offer.replaces == g.present
+}
+
 // leaveBase gives up the present incarnation. All offers stay until the new
 // base is sure to: a rival commit may have added us by this one or by another
 // of them, and win.
 func (s *step) leaveBase(with *rejoin) {
-	s.entered, s.notified = true, nil
+	s.entered, s.notified, s.told = true, nil, false
 	s.put(s.key("entered"), []byte{1}, Public)
 	if s.former == nil {
 		s.former = &former{self: s.self}
@@ -107,7 +113,7 @@ func (s *step) keepRival(w *welcomed) {
 	s.epochs[e.id] = e
 	s.writeEpoch(e)
 	s.put(s.epochKey(e.id)+"old", e.leaves.marshal(), Public)
-	s.forgetUnread(func(m *meta) bool { return m.Epoch >= s.floor || s.epochs[idOf(m.Links.Parent)] != nil })
+	s.forgetUnread(s.mayOpenNow)
 }
 
 // resume goes on with the own chain where it was: this device has been in the
@@ -151,6 +157,12 @@ func (s *step) offerFor(ref []byte) *rejoin {
 	return nil
 }
 
+// mayOpenNow reports whether an unread frame may lie below a base that was just
+// reached.
+func (g *Group) mayOpenNow(m *meta) bool {
+	return m.Epoch >= g.floor || g.epochs[idOf(m.Links.Parent)] != nil
+}
+
 // forgetUnread drops frames that could not be opened before, but may be now:
 // they are asked for again.
 func (s *step) forgetUnread(which func(*meta) bool) {
@@ -162,6 +174,7 @@ func (s *step) forgetUnread(which func(*meta) bool) {
 		delete(s.frames, c)
 		s.blockBytes -= int(m.Size)
 		delete(s.held, c)
+		s.noteGap(c)
 		s.del(BlockKey(s.ID(), c), Public)
 		s.del(s.key("f/"+c.String()), Public)
 		s.refetch = append(s.refetch, c)

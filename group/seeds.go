@@ -123,10 +123,14 @@ func (s *step) noteGaps() {
 		}
 		r := s.base.get(m.Links.Leaf)
 		if r.Member == "" || cidOf(addedBy(r.Member)) != m.Links.Joined || m.Links.Seq > r.Next {
-			s.gaps[p] = struct{}{}
-			s.put(s.gapKey(p), []byte{1}, Public)
+			s.noteGap(p)
 		}
 	}
+}
+
+func (s *step) noteGap(c cid.Cid) {
+	s.gaps[c] = struct{}{}
+	s.put(s.gapKey(c), []byte{1}, Public)
 }
 
 func (s *step) gapKey(c cid.Cid) string { return s.key("gap/" + c.String()) }

@@ -37,7 +37,7 @@ func (s *step) hearNotice(n notice) error {
 	if (string(n.Signer) != s.inviter || n.Joiner != s.self) && 3*len(s.notified) <= len(members) {
 		return nil
 	}
-	s.noticed = s.settled
+	s.noticed, s.present, s.told = s.settled, n.Present, true
 	s.strand(n.Head, string(n.Signer), "the branch on which this device was added lost; it asks to be added again")
 	return s.makeOffer(n.Head, n.Present)
 }
