@@ -4,10 +4,10 @@ GO ?= go
 T  ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help bench build demo test race vet lint kill sim fuzz policy vectors interop
+.PHONY: help bench build demo test race vet lint kill sim sim-suite sim-seeds sim-night fuzz policy vectors interop
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 bench: ## the same work on dmls and on mls-go, side by side (--full: up to 100,000 members)
 	cd bench && $(GO) run .
@@ -36,6 +36,15 @@ kill: ## 500 writing processes are killed, and their store is looked at
 
 sim: ## 1,000 seeded simulations of 8 members
 	$(GO) run ./cmd/dmlsd sim run --members 8 --seeds 1..1000
+
+sim-suite: ## 1,000 seeds over all classes and adversaries; seeds known as open are forgiven
+	DMLS_SIM_SUITE=1000 GOGC=400 $(GO) test -count=1 -v -timeout 30m -run '^TestSuite$$' ./sim
+
+sim-seeds: ## every seed that broke a promise once (sim/testdata/seeds.txt)
+	$(GO) test -count=1 -v -run '^TestPermanentSeeds$$' ./sim
+
+sim-night: ## 10,000 seeds over all classes and adversaries, with a summary by class
+	$(GO) run ./cmd/dmlsd sim run --scenario suite --seeds 1..10000
 
 fuzz: ## every fuzz target for T each (make fuzz T=30s)
 	@set -e; for p in $$($(GO) list ./...); do \

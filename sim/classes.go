@@ -23,6 +23,7 @@ var classes = []Class{
 	{"clocks", "clocks that are wrong and clocks that jump", drawClocks},
 	{"joins", "members join, leave and are removed while apart", drawJoins},
 	{"stale", "members that are away for many epochs", drawStale},
+	{"roles", "several admins who promote, demote and remove, also each other, while apart", drawRoles},
 }
 
 // Classes lists the families of scenarios.
@@ -36,8 +37,21 @@ func (c Class) Scenario(seed uint64) Scenario {
 	return d.s
 }
 
-// Suite gives every class its turn, seed by seed.
-func Suite(seed uint64) Scenario { return classes[seed%uint64(len(classes))].Scenario(seed) }
+// siegeTurns is how often a siege comes in a round of the suite, in which each
+// class comes once.
+const siegeTurns = 3
+
+// Suite gives every class its turn, seed by seed, and between them one siege
+// after the other.
+func Suite(seed uint64) Scenario {
+	sieges := Sieges()
+	round := uint64(len(classes) + siegeTurns)
+	turn := seed % round
+	if turn < uint64(len(classes)) {
+		return classes[turn].Scenario(seed)
+	}
+	return sieges[(seed/round*siegeTurns+turn-uint64(len(classes)))%uint64(len(sieges))].Scenario(seed)
+}
 
 // draft is a scenario being drawn.
 type draft struct {
@@ -175,6 +189,11 @@ func drawFlapping(d *draft) {
 	d.part(at, at+d.seconds(25, 40), d.deal(d.between(2, 3)), 4)
 	p := &d.s.Partitions[0]
 	p.Down, p.Up = d.seconds(1, 6), d.seconds(1, 4)
+	for i, island := range p.Islands { // the others may all fall into the times together
+		if i < 2 {
+			d.s.Events = append(d.s.Events, Event{At: at + p.Down/8, Do: Update, By: island})
+		}
+	}
 	d.chat(24)
 }
 

@@ -111,7 +111,8 @@ func (e *evidence) judge() *Result {
 }
 
 // slowest is the longest that a message took to a reader, of those sent when
-// nobody was cut off: well before the cut, or after all were on one head again.
+// nobody was cut off: before the cut, whose time does not count, or after all
+// were on one head again.
 func (e *evidence) slowest() (worst time.Duration, text, reader string) {
 	for _, w := range e.witnesses {
 		read := map[string]time.Time{}
@@ -122,7 +123,14 @@ func (e *evidence) slowest() (worst time.Duration, text, reader string) {
 		}
 		for _, s := range e.said {
 			t, ok := read[s.text]
-			if way := t.Sub(s.at); ok && way > worst && (e.trouble.Sub(s.at) > 5*time.Second || s.at.Sub(e.healed) >= e.heal) {
+			if !ok || !s.early && s.at.Sub(e.healed) < e.heal {
+				continue
+			}
+			way := t.Sub(s.at)
+			if one := e.healed.Add(e.heal); s.early && t.After(e.trouble) {
+				way = e.trouble.Sub(s.at) + max(0, t.Sub(one))
+			}
+			if way > worst {
 				worst, text, reader = way, s.text, w.name
 			}
 		}

@@ -26,6 +26,7 @@ type Result struct {
 	Thefts     []Theft
 	Violations []string
 	History    []byte
+	Took       time.Duration // real time of the run; nothing else depends on it
 }
 
 // Run runs a scenario to its end. An error means that the scenario makes no
@@ -34,12 +35,14 @@ func Run(s Scenario) (*Result, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	r, err := played(s, nil)
 	if err != nil {
 		return nil, err
 	}
 	res := r.evidence().judge()
 	r.close(res)
+	res.Took = time.Since(began)
 	return res, nil
 }
 

@@ -26,7 +26,30 @@ type Summary struct {
 	HealWorst  float64 `json:"heal_worst_s"`
 	Slowest    float64 `json:"slowest_message_s"` // longest way of a message sent while nobody was cut off
 
+	Classes []Tally `json:"classes"` // the same by name of the scenario, in the order of names
+
 	heals []time.Duration
+}
+
+// Tally adds up the runs of one class of scenarios.
+type Tally struct {
+	Name      string        `json:"name"`
+	Runs      int           `json:"runs"`
+	Converged int           `json:"converged"`
+	Vacuous   int           `json:"vacuous"`
+	Forks     int           `json:"forks"`
+	Failed    int           `json:"failed"`
+	HealWorst float64       `json:"heal_worst_s"`
+	Took      time.Duration `json:"-"` // real time, all runs together
+}
+
+// tally finds or makes the class's.
+func (s *Summary) tally(name string) *Tally {
+	i, found := slices.BinarySearchFunc(s.Classes, name, func(t Tally, name string) int { return cmp.Compare(t.Name, name) })
+	if !found {
+		s.Classes = slices.Insert(s.Classes, i, Tally{Name: name})
+	}
+	return &s.Classes[i]
 }
 
 // Add counts one run.
@@ -37,16 +60,24 @@ func (s *Summary) Add(r *Result) {
 	s.Messages += r.Messages
 	s.Commits += r.Commits
 	s.Crashes += r.Crashes
+	t := s.tally(r.Scenario.Name)
+	t.Runs++
+	t.Forks += r.Forks
+	t.Took += r.Took
 	switch {
 	case r.Vacuous != "":
 		s.Vacuous++
+		t.Vacuous++
 	case r.Converged:
 		s.Converged++
 		s.heals = append(s.heals, r.Heal)
+		t.Converged++
+		t.HealWorst = max(t.HealWorst, r.Heal.Seconds())
 	}
 	s.Slowest = max(s.Slowest, r.Slowest.Seconds())
 	if len(r.Violations) > 0 {
 		s.Failed++
+		t.Failed++
 	}
 	if s.Violations == nil {
 		s.Violations = []string{}
@@ -61,6 +92,9 @@ func (s *Summary) Add(r *Result) {
 	}
 }
 
+// ahead is how many results wait, for each run at a time, behind a slow one.
+const ahead = 32
+
 // Series runs the scenarios of the seeds from first to last, some of them at a
 // time, and hands each result over in the order of seeds. It ends early when
 // ctx ends or each returns an error.
@@ -72,32 +106,41 @@ func Series(ctx context.Context, of func(seed uint64) Scenario, first, last uint
 	var workers sync.WaitGroup
 	defer workers.Wait()
 	defer stop()
-	// A slot holds a run that is under way or waits for an earlier one.
-	slots := make(chan chan outcome, parallel-1)
-	go func() {
-		defer close(slots)
+	results := make(chan chan outcome, ahead*parallel) // in the order of seeds, some still under way
+	busy := make(chan struct{}, parallel)
+	workers.Go(func() {
+		defer close(results)
 		for seed := first; ctx.Err() == nil; seed++ {
 			out := make(chan outcome, 1)
 			select {
-			case slots <- out:
+			case results <- out:
 			case <-ctx.Done():
 				return
 			}
-			workers.Add(1)
-			go func() {
-				defer workers.Done()
+			select {
+			case busy <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			workers.Go(func() {
 				r, err := Run(of(seed))
 				out <- outcome{r, err}
-			}()
+				<-busy
+			})
 			if seed == last {
 				return
 			}
 		}
-	}()
-	for out := range slots {
-		o := <-out
-		if err := cmp.Or(o.err, ctx.Err()); err != nil {
-			return err
+	})
+	for out := range results {
+		var o outcome
+		select {
+		case o = <-out:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if o.err != nil {
+			return o.err
 		}
 		if err := each(o.result); err != nil {
 			return err

@@ -245,7 +245,21 @@ func (r *simRun) print(w io.Writer, took time.Duration) {
 	if s.Converged > 0 {
 		fmt.Fprintf(w, "one head    %.1f s after the heal in the median, %.1f s at worst (virtual)\n", s.HealMedian, s.HealWorst)
 	}
+	if len(s.Classes) > 1 {
+		printClasses(w, s.Classes)
+	}
 	fmt.Fprintf(w, "violations  %d\n", len(s.Violations))
+}
+
+// printClasses is the summary by class of scenarios. Seconds are of real time,
+// each run by itself.
+func printClasses(w io.Writer, classes []sim.Tally) {
+	fmt.Fprintf(w, "\n%-24s %6s %9s %7s %6s %6s  %-13s %s\n", "class", "runs", "converged", "vacuous", "forks", "failed", "one head", "each")
+	for _, c := range classes {
+		fmt.Fprintf(w, "%-24s %6d %9d %7d %6d %6d  %5.1f s worst %5.2f s\n",
+			c.Name, c.Runs, c.Converged, c.Vacuous, c.Forks, c.Failed, c.HealWorst, c.Took.Seconds()/float64(c.Runs))
+	}
+	fmt.Fprintln(w)
 }
 
 // progress is a line on the terminal that is written over, or one line now and
