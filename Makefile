@@ -40,8 +40,8 @@ sim: ## 1,000 seeded simulations of 8 members
 sim-suite: ## 1,000 seeds over all classes and adversaries; seeds known as open are forgiven
 	DMLS_SIM_SUITE=1000 GOGC=400 $(GO) test -count=1 -v -timeout 30m -run '^TestSuite$$' ./sim
 
-sim-seeds: ## every seed that broke a promise once (sim/testdata/seeds.txt)
-	$(GO) test -count=1 -v -run '^TestPermanentSeeds$$' ./sim
+sim-seeds: ## every seed that broke a promise once (sim/testdata/seeds.txt), also the open ones
+	DMLS_SIM_OPEN=1 $(GO) test -count=1 -v -run '^TestPermanentSeeds$$' ./sim
 
 sim-night: ## 10,000 seeds over all classes and adversaries, with a summary by class
 	$(GO) run ./cmd/dmlsd sim run --scenario suite --seeds 1..10000

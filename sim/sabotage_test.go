@@ -53,7 +53,7 @@ var sabotage = []struct {
 		w := e.reader()
 		for i := range w.shown {
 			if w.shown[i].Kind == group.KindMessage {
-				w.shown[i].at = w.shown[i].at.Add(40 * time.Second)
+				w.shown[i].at = w.shown[i].at.Add(3 * time.Minute)
 				return
 			}
 		}

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// suiteSeeds is how many seeds of the suite are run: DMLS_SIM_SUITE, or some
-// rounds.
+// suiteSeeds is how many seeds of the suite are run: DMLS_SIM_SUITE, or one
+// round.
 func suiteSeeds(t *testing.T) uint64 {
 	t.Helper()
 	if s := os.Getenv("DMLS_SIM_SUITE"); s != "" {
@@ -22,11 +22,7 @@ func suiteSeeds(t *testing.T) uint64 {
 		}
 		return n
 	}
-	round := uint64(len(classes) + siegeTurns)
-	if testing.Short() || race {
-		return round
-	}
-	return 4 * round
+	return uint64(len(classes) + siegeTurns)
 }
 
 // TestSuite plays every class and every adversary in turn. Seeds that are open
