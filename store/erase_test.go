@@ -116,28 +116,37 @@ func shutInside(t *testing.T, s *Store) {
 	}
 }
 
-// TestBrokenErasure breaks the erasure in three ways. The theorem's test must
-// see each of them.
-func TestBrokenErasure(t *testing.T) {
-	constant := func(what drawn) func(drawn, *secret) {
-		return func(asked drawn, k *secret) {
-			*k = secret{7}
-			if asked != what {
-				for i := range k {
-					k[i] = byte(rand.Uint32())
-				}
+// constant draws one kind of key always the same.
+func constant(what drawn) func(drawn, *secret) {
+	return func(asked drawn, k *secret) {
+		*k = secret{7}
+		if asked != what {
+			for i := range k {
+				k[i] = byte(rand.Uint32())
 			}
 		}
 	}
-	for _, c := range []struct {
-		name string
-		draw func(drawn, *secret)
-		hook func(dir string) func(point string) error
-	}{
-		{"paths keep their keys", constant(drawNode), nil},
-		{"the root key stays", constant(drawRoot), nil},
-		{"the former slot is not overwritten", nil, keepSlot},
-	} {
+}
+
+var brokenErasures = []struct {
+	name string
+	draw func(drawn, *secret)
+	hook func(dir string) func(point string) error
+	raw  bool // only files tell
+}{
+	{name: "paths keep their keys", draw: constant(drawNode)},
+	{name: "the root key stays", draw: constant(drawRoot)},
+	{name: "the former slot is not overwritten", hook: keepSlot},
+	{name: "a temporary file has the former root key", hook: keepCopy, raw: true},
+}
+
+// TestBrokenErasure breaks the erasure in several ways. The theorem's test must
+// see each of them.
+func TestBrokenErasure(t *testing.T) {
+	for _, c := range brokenErasures {
+		if c.raw {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "home")
 			th := newThief(t, dir)
@@ -172,6 +181,25 @@ func keepSlot(dir string) func(point string) error {
 			before, err = os.ReadFile(path)
 		case "root done":
 			err = os.WriteFile(path, before, 0o600)
+		}
+		return err
+	}
+}
+
+// keepCopy leaves a temporary file with the former root key behind, for a moment.
+func keepCopy(dir string) func(point string) error {
+	return func(point string) error {
+		temp := filepath.Join(dir, badgerDir, "scratch")
+		if point == "root done" {
+			return os.Remove(temp)
+		}
+		if point != "root" {
+			return nil
+		}
+		b, err := os.ReadFile(filepath.Join(dir, rootFile))
+		if err == nil {
+			err = os.WriteFile(temp, append(make([]byte, 100), b...), 0o600)
+			time.Sleep(20 * time.Millisecond)
 		}
 		return err
 	}

@@ -29,6 +29,8 @@ type thief struct {
 	files  map[[32]byte][]byte
 	roots  map[string]bool // every root key that was in the root file
 	light  bool            // do not copy files
+	extra  func() [][]byte // further root keys that it has found
+	known  map[string]bool // all keys that it had at the end
 }
 
 func newThief(t *testing.T, dir string) *thief {
@@ -125,7 +127,11 @@ func (th *thief) steal() map[uint64]string {
 			ids = max(ids, binary.BigEndian.Uint64(value[3:]))
 		}
 	}
-	for _, root := range slotKeys(b) {
+	roots := slotKeys(b)
+	if th.extra != nil {
+		roots = append(roots, th.extra()...)
+	}
+	for _, root := range roots {
 		known[expand(th.t, root, "dmls store top ", 0)] = true
 		for id := range ids + 1 {
 			known[expand(th.t, root, "dmls store record ", id)] = true
@@ -159,6 +165,7 @@ func (th *thief) steal() map[uint64]string {
 			}
 		}
 	}
+	th.known = known
 	return th.open(known)
 }
 
