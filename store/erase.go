@@ -222,6 +222,11 @@ func (s *Store) passOn(b *batch, fits bool, next *generation, w *rewriter) error
 		return err
 	}
 	s.root.at = 1 - s.root.at
+	// The former key must not go before the name of a log is durable that may have
+	// been made for this batch.
+	if err := s.files.settle(); err != nil {
+		return err
+	}
 	if err := s.redraw(); err != nil {
 		return err
 	}
