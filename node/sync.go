@@ -37,6 +37,8 @@ type syncTopic struct {
 	wants map[cid.Cid]*wanted
 	round time.Time // next periodic round
 	next  string    // the peer after which that round begins
+
+	relayed map[cid.Cid]time.Time // blocks asked for on behalf of others, and when last
 }
 
 // syncPeer is what is under way with one peer of a topic.
@@ -55,6 +57,7 @@ type wanted struct {
 	due   time.Time
 	from  string // who showed that it exists
 	tries int
+	relay bool // a peer asked for it
 }
 
 // Times and counts that hardly need tuning.
@@ -63,6 +66,8 @@ const (
 	maxLost    = 5               // the pause after a loss doubles this often
 	maxWants   = 4096            // of one topic
 	wantTries  = 12              // for a block that no parked frame waits for
+	maxRelayed = 256             // blocks of one topic that are asked for on behalf of others
+	relayPause = 5 * time.Minute // before one of them is asked for again
 	budgetLife = time.Minute
 	missBatch  = 512 // frames looked at for one piece
 )
@@ -78,7 +83,7 @@ func newSync(t Timing, send func(topic, peer string, message []byte), replica fu
 func (s *syncMachine) topic(name string) *syncTopic {
 	t := s.topics[name]
 	if t == nil {
-		t = &syncTopic{peers: map[string]*syncPeer{}, wants: map[cid.Cid]*wanted{}}
+		t = &syncTopic{peers: map[string]*syncPeer{}, wants: map[cid.Cid]*wanted{}, relayed: map[cid.Cid]time.Time{}}
 		s.topics[name] = t
 	}
 	return t
@@ -128,7 +133,7 @@ func (s *syncMachine) want(now time.Time, topic, from string, ids []cid.Cid) {
 	t := s.topic(topic)
 	news := false
 	for _, c := range ids {
-		if t.wants[c] == nil && len(t.wants) < maxWants {
+		if w := t.wants[c]; w == nil && len(t.wants) < maxWants || w != nil && w.relay {
 			t.wants[c] = &wanted{due: now.Add(s.timing.WantDelay), from: from}
 			news = true
 		}
@@ -248,7 +253,7 @@ func (s *syncMachine) sendWants(now time.Time, topic string, t *syncTopic, r rep
 	for _, c := range sortedCIDs(t.wants) {
 		w := t.wants[c]
 		switch {
-		case r.Has(c) || !waiting[c] && w.tries >= wantTries:
+		case r.Has(c) || !waiting[c] && w.tries >= w.most(len(peers)):
 			delete(t.wants, c)
 			continue
 		case w.due.After(now) || len(peers) == 0:
@@ -267,6 +272,31 @@ func (s *syncMachine) sendWants(now time.Time, topic string, t *syncTopic, r rep
 		m := syncMessage{kind: syncWant, topic: topic, cids: asks[peer]}
 		s.send(topic, peer, m.marshal())
 	}
+}
+
+// relay asks the other peers for a block that a peer asked for and that is not
+// here: not every device is connected with one that has it. Each is asked once
+// in a while only, so that two who lack it do not send each other round.
+func (s *syncMachine) relay(now time.Time, t *syncTopic, from string, c cid.Cid) {
+	for old, at := range t.relayed {
+		if now.Sub(at) >= relayPause {
+			delete(t.relayed, old)
+		}
+	}
+	_, lately := t.relayed[c]
+	if lately || t.wants[c] != nil || len(t.relayed) >= maxRelayed || len(t.wants) >= maxWants || len(t.peers) < 2 {
+		return
+	}
+	t.relayed[c] = now
+	t.wants[c] = &wanted{due: now, relay: true}
+}
+
+// most is how often a block is asked for that this device does not wait for.
+func (w *wanted) most(peers int) int {
+	if w.relay {
+		return peers
+	}
+	return wantTries
 }
 
 // choosePeer begins with the peer that should have the block.

@@ -85,6 +85,13 @@ func (s *syncMachine) serveWant(now time.Time, m *syncMessage, peer string, r re
 	if len(out.blocks) > 0 {
 		s.sendBlocks(now, peer, &out)
 	}
+	if t := s.topics[m.topic]; t != nil && t.peers[peer] != nil {
+		for _, c := range m.cids {
+			if !r.Has(c) {
+				s.relay(now, t, peer, c)
+			}
+		}
+	}
 }
 
 // fill puts blocks into a message until the next one would make it too large.
