@@ -67,7 +67,7 @@ const (
 	maxWants   = 4096            // of one topic
 	wantTries  = 12              // for a block that no parked frame waits for
 	maxRelayed = 256             // blocks of one topic that are asked for on behalf of others
-	relayPause = 5 * time.Minute // before one of them is asked for again
+	relayPause = time.Minute     // before one of them is asked for again
 	budgetLife = time.Minute
 	missBatch  = 512 // frames looked at for one piece
 )
@@ -294,7 +294,7 @@ func (s *syncMachine) relay(now time.Time, t *syncTopic, from string, c cid.Cid)
 // most is how often a block is asked for that this device does not wait for.
 func (w *wanted) most(peers int) int {
 	if w.relay {
-		return peers
+		return 2 * peers // one message may get lost
 	}
 	return wantTries
 }
