@@ -25,22 +25,28 @@ func (g *Group) Tips() []cid.Cid {
 // Missing returns up to limit held frames that are not in the past of tips, in
 // an order in which each follows what it links to. It walks from both sets of
 // tips upwards, the deepest frame first, and ends where only the peer's past
-// is left: what it costs goes with the difference, not with the history.
-func (g *Group) Missing(tips []cid.Cid, limit int) []cid.Cid {
-	w := &walk{g: g, side: map[cid.Cid]uint8{}}
+// is left: what it costs goes with the difference, not with the history. What
+// the peer lacks in that past, and said so, counts as missing with all above it
+// that no other way leads to.
+func (g *Group) Missing(tips, lacking []cid.Cid, limit int) []cid.Cid {
+	w := &walk{g: g, side: map[cid.Cid]uint8{}, lacking: map[cid.Cid]bool{}}
+	for _, c := range lacking {
+		w.lacking[c] = true
+		w.reach(c, ours)
+	}
 	for _, c := range tips {
 		w.reach(c, theirs)
 	}
 	for _, c := range g.Tips() {
 		w.reach(c, ours)
 	}
-	var lacking []cid.Cid
+	var out []cid.Cid
 	for w.open > 0 {
 		c := heap.Pop(w).(cid.Cid)
 		s := w.side[c]
 		if s == ours {
 			w.open--
-			lacking = append(lacking, c)
+			out = append(out, c)
 		}
 		m := g.frames[c]
 		for _, p := range m.past() {
@@ -53,8 +59,8 @@ func (g *Group) Missing(tips []cid.Cid, limit int) []cid.Cid {
 			w.reach(p, s)
 		}
 	}
-	slices.SortFunc(lacking, func(a, b cid.Cid) int { return int(int64(g.frames[a].N) - int64(g.frames[b].N)) })
-	return g.topological(lacking, limit)
+	slices.SortFunc(out, func(a, b cid.Cid) int { return int(int64(g.frames[a].N) - int64(g.frames[b].N)) })
+	return g.topological(out, limit)
 }
 
 // Whose tips a frame was reached from.
@@ -65,15 +71,19 @@ const (
 
 // walk is the queue of Missing, ordered by depth, then CID.
 type walk struct {
-	g     *Group
-	side  map[cid.Cid]uint8
-	queue []cid.Cid
-	open  int // frames in the queue that only we are known to have
+	g       *Group
+	side    map[cid.Cid]uint8
+	lacking map[cid.Cid]bool // never theirs
+	queue   []cid.Cid
+	open    int // frames in the queue that only we are known to have
 }
 
 // reach marks a frame. One that has left the queue already keeps its answer:
 // then a hole was filled late, and the peer gets a frame twice.
 func (w *walk) reach(c cid.Cid, s uint8) {
+	if w.lacking[c] {
+		s &= ours
+	}
 	if m := w.g.frames[c]; m == nil || m.Status == seeded || s == 0 {
 		return
 	}

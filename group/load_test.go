@@ -39,7 +39,7 @@ func tips(g *group.Group) []cid.Cid {
 	var out []cid.Cid
 	for i, c := range all {
 		others := slices.Delete(slices.Clone(all), i, i+1)
-		if !g.Has(c) || slices.Contains(g.Missing(others, 1<<20), c) {
+		if !g.Has(c) || slices.Contains(g.Missing(others, nil, 1<<20), c) {
 			out = append(out, c)
 		}
 	}
@@ -106,7 +106,7 @@ func (w *roam) pump(loss float64) {
 // both gives a frame to the live engine and to one that was loaded before.
 func (w *roam) both(from, to *device) {
 	w.t.Helper()
-	for _, c := range from.g.Missing(to.g.Tips(), 10000) {
+	for _, c := range from.g.Missing(to.g.Tips(), nil, 10000) {
 		if to.g.Has(c) {
 			continue
 		}

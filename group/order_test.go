@@ -41,7 +41,7 @@ func TestOrderOfArrival(t *testing.T) {
 
 	blocks := map[string][]byte{}
 	for _, n := range []string{"ada", "ben", "cleo"} {
-		for _, c := range w.devices[n].g.Missing(nil, 10000) {
+		for _, c := range w.devices[n].g.Missing(nil, nil, 10000) {
 			if !zoe.g.Has(c) {
 				blocks[c.String()] = w.block(w.devices[n], c)
 			}
@@ -130,7 +130,7 @@ func TestOrderOfArrivalAmongLiars(t *testing.T) {
 	w.sync()
 	blocks := map[string][]byte{}
 	for _, n := range w.names() {
-		for _, c := range w.devices[n].g.Missing(nil, 10000) {
+		for _, c := range w.devices[n].g.Missing(nil, nil, 10000) {
 			blocks[c.String()] = w.block(w.devices[n], c)
 		}
 	}
@@ -176,7 +176,7 @@ func TestOrderOfArrivalAmongLiars(t *testing.T) {
 }
 
 func (w *world) held(g *group.Group) (out []string) {
-	for _, c := range g.Missing(nil, 10000) {
+	for _, c := range g.Missing(nil, nil, 10000) {
 		out = append(out, c.String())
 	}
 	return out

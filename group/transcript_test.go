@@ -125,11 +125,11 @@ func (s *scripted) do(f []string) {
 // replay hands every block of one device to another, who has them all.
 func (s *scripted) replay(from, to *device) {
 	counts := map[group.Verdict]int{}
-	for _, c := range from.g.Missing(nil, 10000) {
+	for _, c := range from.g.Missing(nil, nil, 10000) {
 		out := s.w.step(to, group.Receive{Blocks: [][]byte{s.w.block(from, c)}, From: from.name})
 		counts[out.Results[0].Verdict]++
 	}
-	fmt.Fprintf(&s.out, "  %s: %d duplicates of %d\n", to.name, counts[group.Duplicate], len(from.g.Missing(nil, 10000)))
+	fmt.Fprintf(&s.out, "  %s: %d duplicates of %d\n", to.name, counts[group.Duplicate], len(from.g.Missing(nil, nil, 10000)))
 }
 
 // report prints the new events of all devices.

@@ -176,7 +176,7 @@ func (w *world) sync() {
 }
 
 func (w *world) pull(from, to *device) {
-	for _, c := range append(to.g.Wants(), from.g.Missing(to.g.Tips(), 10000)...) {
+	for _, c := range append(to.g.Wants(), from.g.Missing(to.g.Tips(), nil, 10000)...) {
 		if from.g.Has(c) && !to.g.Has(c) {
 			w.step(to, group.Receive{Blocks: [][]byte{w.block(from, c)}, From: from.name})
 		}

@@ -167,14 +167,14 @@ func (g *fakeGroup) Tips() []cid.Cid {
 
 func (g *fakeGroup) Has(c cid.Cid) bool { _, ok := g.frames[c]; return ok }
 
-func (g *fakeGroup) Missing(tips []cid.Cid, limit int) []cid.Cid {
+func (g *fakeGroup) Missing(tips, lacking []cid.Cid, limit int) []cid.Cid {
 	known := map[cid.Cid]bool{}
 	stack := slices.Clone(tips)
 	for len(stack) > 0 {
 		c := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
 		b, ok := g.frames[c]
-		if !ok || known[c] {
+		if !ok || known[c] || slices.Contains(lacking, c) {
 			continue
 		}
 		known[c] = true

@@ -354,7 +354,7 @@ func FuzzMessages(f *testing.F) {
 	g := newFake("00", "", "a")
 	var out group.Output
 	g.say(group.Env{}, &out, block{Text: "x"})
-	tips := syncMessage{kind: syncTips, topic: "t", cids: g.Tips()}
+	tips := syncMessage{kind: syncTips, topic: "t", cids: g.Tips(), lacking: g.Tips()}
 	want := syncMessage{kind: syncWant, topic: "t", cids: g.Tips()}
 	blocks := syncMessage{kind: syncBlocks, topic: "t", answers: syncWant, more: true, blocks: [][]byte{[]byte("b"), nil}}
 	seeds := [][]byte{request.marshal(), reply(ticket.ID(), []byte("bundle")), refuse(ticket.ID(), RefusedUsed, "used"),

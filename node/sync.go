@@ -10,10 +10,12 @@ import (
 // replica is what the sync machine asks of a group. Its answers are about durable state:
 // it is asked after the commit of a round.
 type replica interface {
-	Tips() []cid.Cid                             // tips of the held frames, sorted
-	Has(c cid.Cid) bool                          // held?
-	Missing(tips []cid.Cid, limit int) []cid.Cid // held, but not in the past of tips; topological order
-	Wants() []cid.Cid                            // what parked frames wait for
+	Tips() []cid.Cid    // tips of the held frames, sorted
+	Has(c cid.Cid) bool // held?
+	// Missing lists what is held and not in the past of tips, or is lacking there
+	// all the same, in topological order.
+	Missing(tips, lacking []cid.Cid, limit int) []cid.Cid
+	Wants() []cid.Cid // what parked frames wait for
 	Block(c cid.Cid) ([]byte, error)
 }
 
@@ -57,7 +59,7 @@ type wanted struct {
 	due   time.Time
 	from  string // who showed that it exists
 	tries int
-	relay bool // a peer asked for it
+	relay string // the peer that asked for it, if this device does not need it
 }
 
 // Times and counts that hardly need tuning.
@@ -133,7 +135,7 @@ func (s *syncMachine) want(now time.Time, topic, from string, ids []cid.Cid) {
 	t := s.topic(topic)
 	news := false
 	for _, c := range ids {
-		if w := t.wants[c]; w == nil && len(t.wants) < maxWants || w != nil && w.relay {
+		if w := t.wants[c]; w == nil && len(t.wants) < maxWants || w != nil && w.relay != "" {
 			t.wants[c] = &wanted{due: now.Add(s.timing.WantDelay), from: from}
 			news = true
 		}
@@ -234,8 +236,8 @@ func (s *syncMachine) tickPeer(now time.Time, topic, peer string, p *syncPeer, r
 }
 
 func tipsMessage(topic string, r replica) []byte {
-	tips := r.Tips()
-	m := syncMessage{kind: syncTips, topic: topic, cids: tips[:min(len(tips), maxTips)]}
+	tips, wants := r.Tips(), r.Wants()
+	m := syncMessage{kind: syncTips, topic: topic, cids: tips[:min(len(tips), maxTips)], lacking: wants[:min(len(wants), maxWant)]}
 	return m.marshal()
 }
 
@@ -260,6 +262,10 @@ func (s *syncMachine) sendWants(now time.Time, topic string, t *syncTopic, r rep
 			continue
 		}
 		peer := choosePeer(peers, w)
+		if peer == w.relay {
+			w.tries++
+			peer = choosePeer(peers, w)
+		}
 		if len(asks[peer]) == maxWant {
 			continue // next time
 		}
@@ -288,12 +294,12 @@ func (s *syncMachine) relay(now time.Time, t *syncTopic, from string, c cid.Cid)
 		return
 	}
 	t.relayed[c] = now
-	t.wants[c] = &wanted{due: now, relay: true}
+	t.wants[c] = &wanted{due: now, relay: from}
 }
 
 // most is how often a block is asked for that this device does not wait for.
 func (w *wanted) most(peers int) int {
-	if w.relay {
+	if w.relay != "" {
 		return 2 * peers // one message may get lost
 	}
 	return wantTries

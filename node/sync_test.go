@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,10 +24,12 @@ type rig struct {
 	bytes int
 }
 
-func (r *rig) Tips() []cid.Cid                         { return r.g.Tips() }
-func (r *rig) Has(c cid.Cid) bool                      { return r.g.Has(c) }
-func (r *rig) Missing(tips []cid.Cid, n int) []cid.Cid { return r.g.Missing(tips, n) }
-func (r *rig) Wants() []cid.Cid                        { return r.g.Wants() }
+func (r *rig) Tips() []cid.Cid    { return r.g.Tips() }
+func (r *rig) Has(c cid.Cid) bool { return r.g.Has(c) }
+func (r *rig) Missing(tips, lacking []cid.Cid, n int) []cid.Cid {
+	return r.g.Missing(tips, lacking, n)
+}
+func (r *rig) Wants() []cid.Cid { return r.g.Wants() }
 func (r *rig) Block(c cid.Cid) ([]byte, error) {
 	if b := r.data[c]; b != nil {
 		return b, nil
@@ -201,6 +204,61 @@ func TestWantsGoRound(t *testing.T) {
 	r.pass(10 * time.Minute)
 	if len(r.m.topics["t"].wants) != 0 {
 		t.Error("a block that nobody waits for is still wanted")
+	}
+}
+
+// A peer that names our tips and lacks a block in their past gets it, with what
+// lies above.
+func TestTipsWithHole(t *testing.T) {
+	r := newRig(t, 4, 1)
+	r.m.peerJoin(r.now, "t", "p")
+	r.drain("p")
+	lacking := r.g.order[1]
+	r.m.question(r.now, "p", &syncMessage{kind: syncTips, topic: "t", cids: r.Tips(), lacking: []cid.Cid{lacking}})
+	got := r.drain("p")
+	last := got[len(got)-1]
+	if last.kind != syncBlocks || !slices.ContainsFunc(last.blocks, func(b []byte) bool { return frame.CIDOf(b) == lacking }) {
+		t.Fatalf("answered %+v", last)
+	}
+}
+
+// A block that a peer asks for and that is not here is asked of the others, a
+// few times, and not again at once, however often the peer repeats itself.
+func TestRelayedWant(t *testing.T) {
+	r := newRig(t, 1, 1)
+	for _, p := range []string{"a", "b", "c"} {
+		r.m.peerJoin(r.now, "t", p)
+	}
+	lost := frame.CIDOf([]byte("lost"))
+	ask := func() (n int) {
+		r.m.question(r.now, "b", &syncMessage{kind: syncWant, topic: "t", cids: []cid.Cid{lost}})
+		for range 3 {
+			r.pass(DefaultTiming().Timeout + time.Second)
+			for _, p := range []string{"a", "b", "c"} {
+				for _, m := range r.drain(p) {
+					if m.kind == syncWant && p == "b" {
+						t.Fatal("the peer is asked for what it asks for")
+					} else if m.kind == syncWant {
+						n++
+					}
+				}
+			}
+		}
+		return n
+	}
+	if n := ask(); n < 2 {
+		t.Errorf("asked %d times, want the two others", n)
+	}
+	r.m.topics["t"].wants = map[cid.Cid]*wanted{} // the tries are over
+	if n := ask(); n != 0 {
+		t.Errorf("asked %d times again at once", n)
+	}
+	r.pass(time.Hour)
+	if n := len(r.m.topics["t"].wants); n != 0 {
+		t.Errorf("%d blocks are wanted for others for ever", n)
+	}
+	if n := ask(); n < 2 {
+		t.Errorf("asked %d times an hour later, want the two others", n)
 	}
 }
 

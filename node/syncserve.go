@@ -55,8 +55,8 @@ func (s *syncMachine) answer(now time.Time, peer string, m *syncMessage) bool {
 // joining arrive (p is nil then); with them peerJoin asks anyway.
 func (s *syncMachine) serveTips(now time.Time, topic, peer string, p *syncPeer, m *syncMessage, r replica) {
 	var ids []cid.Cid
-	if !slices.Equal(m.cids, r.Tips()) { // which they are nearly always
-		ids = r.Missing(m.cids, missBatch)
+	if len(m.lacking) > 0 || !slices.Equal(m.cids, r.Tips()) { // which they are nearly always
+		ids = r.Missing(m.cids, m.lacking, missBatch)
 	}
 	out := syncMessage{kind: syncBlocks, topic: topic, answers: syncTips, more: len(ids) == missBatch}
 	s.fill(&out, ids, r)

@@ -32,6 +32,7 @@ const (
 //	  opaque topic<V>;
 //	  select (kind) {
 //	    case tips:   opaque cid<V>[];       // tips of the frames held
+//	                 opaque lacking<V>[];   // in their past, and not held
 //	    case want:   opaque cid<V>[];       // blocks asked for by name
 //	    case blocks: uint8 answers;         // the kind that is answered
 //	                 uint8 more;            // 1: ask again, there is more
@@ -44,6 +45,7 @@ type syncMessage struct {
 	kind    syncKind
 	topic   string
 	cids    []cid.Cid
+	lacking []cid.Cid
 	answers syncKind
 	more    bool
 	blocks  [][]byte
@@ -56,6 +58,9 @@ func (m *syncMessage) marshal() []byte {
 	w.bytes([]byte(m.topic))
 	if m.kind != syncBlocks {
 		w.cids(m.cids)
+		if m.kind == syncTips {
+			w.cids(m.lacking)
+		}
 		return w.b
 	}
 	w.u8(uint8(m.answers))
@@ -78,6 +83,7 @@ func parseSyncMessage(b []byte) (*syncMessage, error) {
 	switch m.kind {
 	case syncTips:
 		m.cids = r.cids(maxTips)
+		m.lacking = r.cids(maxWant)
 	case syncWant:
 		m.cids = r.cids(maxWant)
 	case syncBlocks:
