@@ -232,13 +232,20 @@ func (s *syncMachine) tickPeer(now time.Time, topic, peer string, p *syncPeer, r
 		return
 	}
 	p.due, p.asked, p.heard = time.Time{}, now, now
-	s.send(topic, peer, tipsMessage(topic, r))
+	s.sendTips(topic, peer, r)
 }
 
-func tipsMessage(topic string, r replica) []byte {
-	tips, wants := r.Tips(), r.Wants()
-	m := syncMessage{kind: syncTips, topic: topic, cids: tips[:min(len(tips), maxTips)], lacking: wants[:min(len(wants), maxWant)]}
-	return m.marshal()
+// sendTips says what is held, and what is wanted, here or by others: a peer that
+// has it sends it with the past that we lack.
+func (s *syncMachine) sendTips(topic, peer string, r replica) {
+	tips, lacking := r.Tips(), r.Wants()
+	for _, c := range sortedCIDs(s.topics[topic].wants) {
+		if len(lacking) < maxWant && !r.Has(c) && !slices.Contains(lacking, c) {
+			lacking = append(lacking, c)
+		}
+	}
+	m := syncMessage{kind: syncTips, topic: topic, cids: tips[:min(len(tips), maxTips)], lacking: lacking[:min(len(lacking), maxWant)]}
+	s.send(topic, peer, m.marshal())
 }
 
 // sendWants asks for blocks by name, each of another peer than the last time.
@@ -294,7 +301,12 @@ func (s *syncMachine) relay(now time.Time, t *syncTopic, from string, c cid.Cid)
 		return
 	}
 	t.relayed[c] = now
-	t.wants[c] = &wanted{due: now, relay: from}
+	t.wants[c] = &wanted{due: now.Add(s.timing.WantDelay), relay: from}
+	for name, p := range t.peers {
+		if name != from {
+			p.due = earlier(p.due, now)
+		}
+	}
 }
 
 // most is how often a block is asked for that this device does not wait for.

@@ -69,7 +69,7 @@ func (s *syncMachine) serveTips(now time.Time, topic, peer string, p *syncPeer, 
 			p.due = now
 			if p.asked.IsZero() {
 				p.due, p.asked, p.heard = time.Time{}, now, now
-				s.send(topic, peer, tipsMessage(topic, r))
+				s.sendTips(topic, peer, r)
 			}
 			return
 		}
