@@ -26,6 +26,8 @@ var checkers = []struct {
 	{"disk", checkDisks},
 	{"verdict", checkVerdicts},
 	{"keys", checkKeys},
+	{"nonces", checkNonces},
+	{"reference", checkReference},
 	{"bounds", checkBounds},
 	{"memory", checkMemory},
 }
@@ -306,6 +308,19 @@ func checkKeys(e *evidence, _ agreement) []string {
 		}
 	}
 	return out
+}
+
+// checkNonces: no key with its nonce seals two things, whatever crashed; and no
+// ratchet key seals two frames, also with two nonces.
+func checkNonces(e *evidence, _ agreement) []string { return e.reuses }
+
+// checkReference: the head of every device is the one that the slow reference
+// of fork choice finds in the frames that the device has opened.
+func checkReference(e *evidence, _ agreement) []string {
+	if len(e.differs) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s (the first of %d)", e.differs[0], len(e.differs))}
 }
 
 // maxRetained is how many epochs a member retains in a quiet group: the head,

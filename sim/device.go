@@ -44,9 +44,10 @@ type device struct {
 	ticket   *node.Ticket          // in use, while it joins
 	host     *device               // who invited it; nil for the creator
 	joined   bool
-	asked    *answer   // what status says; nil: it is to be asked
-	shown    []telling // what its user was told
-	wrong    []string  // verdicts that no honest frame deserves, and broken invariants
+	asked    *answer           // what status says; nil: it is to be asked
+	shown    []telling         // what its user was told
+	wrong    []string          // verdicts that no honest frame deserves, and broken invariants
+	commits  map[string][]byte // its records of commits, by CID, also those it dropped
 }
 
 // telling is an event that a user was told, and when by the world's clock.
@@ -68,9 +69,9 @@ func newDevice(w *world, number int) (*device, error) {
 	}
 	d := &device{
 		name: name, number: number, world: w, rand: r, id: group.Identity{Name: name, Signer: signer},
-		store: NewStore(), topics: map[string]bool{},
+		store: NewStore(), topics: map[string]bool{}, commits: map[string][]byte{},
 	}
-	d.store.witness = w.tapWelcome
+	d.store.witness = d.witness
 	return d, nil
 }
 

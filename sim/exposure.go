@@ -61,20 +61,8 @@ func (w *world) account(logs [][]group.LogEntry) *ledger {
 // headers reads the links of all captured frames.
 func (w *world) headers() map[string]frame.Header {
 	out := map[string]frame.Header{}
-	for _, d := range w.devices {
-		if !d.joined {
-			continue
-		}
-		key := d.store.records[group.Prefix(w.gid)+"gossip"].Value
-		g := frame.NewGossip(key, 0)
-		for _, c := range w.heard {
-			if plain, _, err := g.Open(w.captured[c].data); err == nil {
-				if f, err := frame.Parse(plain); err == nil {
-					out[c] = f.Header()
-				}
-			}
-		}
-		return out
+	for _, f := range w.unsealed() {
+		out[f.cid] = f.header
 	}
 	return out
 }

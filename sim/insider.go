@@ -201,7 +201,7 @@ func (in *insider) send(b frame.Block, to ...*device) {
 	if b.Data == nil || in.r.err != nil {
 		return
 	}
-	in.r.tap(b.Data)
+	in.r.tap(b.Data, true)
 	if len(to) == 0 {
 		to = in.honest()
 	}

@@ -23,6 +23,9 @@ type evidence struct {
 	healed    time.Time // and nobody any more
 	heal      time.Duration
 	thefts    []Theft
+	reuses    []string        // keys and nonces that sealed two things
+	differs   []string        // where a device and the reference of fork choice differ
+	compared  int             // how often they were compared
 	bad       map[string]bool // identities of adversaries
 	err       error           // why the run broke off
 }
@@ -67,6 +70,9 @@ func (r *run) evidence() *evidence {
 	if e.err == nil {
 		e.thefts, e.err = r.thefts()
 	}
+	all := r.unsealed()
+	e.reuses = r.reuses(all)
+	e.compared, e.differs = r.compare(all)
 	return e
 }
 

@@ -52,7 +52,7 @@ func (p *port) Publish(topic string, block []byte) error {
 		blocks = p.d.hook.out(topic, block)
 	}
 	for _, b := range blocks {
-		p.d.world.tap(b)
+		p.d.world.tap(b, false)
 		if m := p.d.world.meter; m != nil {
 			m.publish(b)
 		}

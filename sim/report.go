@@ -96,6 +96,8 @@ var promises = map[string]string{
 	"disk":        "a device that restarts is where it was",
 	"verdict":     "no honest frame is refused",
 	"keys":        "nobody signs two frames with one sequence number",
+	"nonces":      "no key seals two frames",
+	"reference":   "each head is the one that a slow reference finds in the same frames",
 	"memory":      "nobody makes a device hold more than its quotas",
 	"bounds":      "in a quiet group only what is needed is retained",
 }

@@ -120,16 +120,8 @@ func gcm(key []byte) cipher.AEAD {
 
 // change opens m, changes it and seals it again in place.
 func (k sealKey) change(m *mls.PrivateMessage, senderData, tag []byte, way reseal) bool {
-	aad := quicVector(nil, m.GroupID)
-	aad = binary.BigEndian.AppendUint64(aad, m.Epoch)
-	aad = append(aad, byte(m.ContentType))
-	dataKey := func() (cipher.AEAD, []byte) {
-		sample := m.Ciphertext[:min(len(m.Ciphertext), sha256.Size)]
-		return gcm(expand(senderData, "key", sample, 16)), expand(senderData, "nonce", sample, 12)
-	}
-	seal, nonce := dataKey()
-	data, err := seal.Open(nil, nonce, m.EncryptedSenderData, aad)
-	if err != nil || len(data) != 12 {
+	data, aad, ok := openSenderData(m, senderData)
+	if !ok {
 		return false
 	}
 	guarded := func() []byte {
@@ -156,7 +148,23 @@ func (k sealKey) change(m *mls.PrivateMessage, senderData, tag []byte, way resea
 	}
 	plain = append(plain, make([]byte, way.padding)...)
 	m.Ciphertext = gcm(k.key).Seal(nil, guarded(), plain, content)
-	seal, nonce = dataKey()
+	seal, nonce := senderDataKey(m, senderData)
 	m.EncryptedSenderData = seal.Seal(nil, nonce, data, aad)
 	return true
+}
+
+// senderDataKey is what the sender data of a message is sealed with.
+func senderDataKey(m *mls.PrivateMessage, secret []byte) (cipher.AEAD, []byte) {
+	sample := m.Ciphertext[:min(len(m.Ciphertext), sha256.Size)]
+	return gcm(expand(secret, "key", sample, 16)), expand(secret, "nonce", sample, 12)
+}
+
+// openSenderData gives leaf, generation and reuse guard, four bytes each.
+func openSenderData(m *mls.PrivateMessage, secret []byte) (data, aad []byte, ok bool) {
+	aad = quicVector(nil, m.GroupID)
+	aad = binary.BigEndian.AppendUint64(aad, m.Epoch)
+	aad = append(aad, byte(m.ContentType))
+	seal, nonce := senderDataKey(m, secret)
+	data, err := seal.Open(nil, nonce, m.EncryptedSenderData, aad)
+	return data, aad, err == nil && len(data) == 12
 }

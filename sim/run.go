@@ -80,6 +80,7 @@ type run struct {
 	settled bool
 	texts   int             // tried
 	robbed  []time.Duration // after the first message: when thieves copy all founders
+	looks   int             // how often devices are looked at while branches meet; 0: meetingLooks, negative: never
 }
 
 // Times of a run.
@@ -119,6 +120,7 @@ func (r *run) play() {
 	}
 	if r.meter == nil {
 		r.planThefts(theftsEach, r.ends.Add(r.calm()))
+		r.planGlimpses()
 	}
 	for _, after := range r.robbed {
 		r.after(after, func() {

@@ -115,6 +115,8 @@ var sabotage = []struct {
 	{"a frame is refused", "verdict", func(e *evidence) { e.reader().wrong = []string{"frame abc: forged"} }},
 	{"a commit does not open", "verdict", func(e *evidence) { e.tell(group.KindUnopenable) }},
 	{"a key is used twice", "keys", func(e *evidence) { e.tell(group.KindEquivocation) }},
+	{"a key seals twice", "nonces", func(e *evidence) { e.reuses = []string{"a key"} }},
+	{"a device follows another branch", "reference", func(e *evidence) { e.differs = []string{"it does"} }},
 	{"a device never forgets", "bounds", func(e *evidence) { e.reader().st.RetainedEpochs = 30 }},
 	{"a device parks without end", "memory", func(e *evidence) { e.reader().st.Parked = 1 << 20 }},
 	{"a device has more epochs than it may", "memory", func(e *evidence) { e.reader().st.RetainedEpochs = 1 << 20 }},

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strings"
 	"time"
@@ -11,36 +12,58 @@ import (
 
 // capture is a sealed block that somebody who hears everything has kept.
 type capture struct {
-	at   time.Time
-	data []byte
+	at     time.Time
+	data   []byte
+	forged bool // by an adversary
 }
 
 // tap keeps a block, once. Everything that is ever opened was published by its
 // author first, so nothing else need be listened to.
-func (w *world) tap(block []byte) {
+func (w *world) tap(block []byte, forged bool) {
 	c := frame.CIDOf(block).String()
 	if _, ok := w.captured[c]; ok {
 		return
 	}
-	w.captured[c] = capture{w.now, block}
+	w.captured[c] = capture{w.now, block, forged}
 	w.heard = append(w.heard, c)
 }
 
 // The Welcomes travel on streams in messages of package node; their bundles
 // are the same as in the records of who gives them.
-const (
-	welcomeRecord = "d/welcome/"
-	answerRecord  = "/answer/"
-)
+const welcomeRecord = "d/welcome/"
 
-// tapWelcome keeps the bundle of a Welcome by the KeyPackageRef it is for.
-func (w *world) tapWelcome(op group.Op) {
-	switch i := strings.Index(op.Key, answerRecord); {
-	case strings.HasPrefix(op.Key, welcomeRecord):
-		w.welcomes[op.Key[len(welcomeRecord):]] = op.Value
-	case i >= 0:
-		w.welcomes[op.Key[i+len(answerRecord):]] = second(op.Value)
+// witness sees what a device writes to its disk: bundles of Welcomes, by the
+// KeyPackageRef they are for; what each epoch's sender data is sealed with; and
+// what the device found commits to do.
+func (d *device) witness(op group.Op) {
+	w := d.world
+	if rest, ok := strings.CutPrefix(op.Key, welcomeRecord); ok {
+		w.welcomes[rest] = bytes.Clone(op.Value)
+		return
 	}
+	_, rest, ok := strings.Cut(strings.TrimPrefix(op.Key, "g/"), "/")
+	if !ok {
+		return
+	}
+	switch kind, name, _ := strings.Cut(rest, "/"); kind {
+	case "answer":
+		w.welcomes[name] = bytes.Clone(second(op.Value))
+	case "c":
+		d.commits[name] = bytes.Clone(op.Value)
+	case "e":
+		if at, isSecrets := strings.CutSuffix(name, "/sec"); isSecrets && w.senderData[at] == nil {
+			w.senderData[at] = bytes.Clone(first(op.Value))
+		}
+	}
+}
+
+// first is the first secret of an epoch's record: a vector as RFC 9420, section
+// 2.1.2, encodes it, of less than 64 bytes.
+func first(b []byte) []byte {
+	if len(b) == 0 || b[0] >= 64 || len(b) <= int(b[0]) {
+		return nil
+	}
+	return b[1 : 1+int(b[0])]
 }
 
 // second is the second of the byte strings of a record, each behind a length

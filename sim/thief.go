@@ -124,8 +124,10 @@ func (t *thief) listen(w *world) {
 }
 
 // unseal opens the seal around a block with the group's gossip key.
-func (t *thief) unseal(c string, block []byte) (sealed, bool) {
-	plain, _, err := t.gossip.Open(block)
+func (t *thief) unseal(c string, block []byte) (sealed, bool) { return unseal(t.gossip, c, block) }
+
+func unseal(g *frame.Gossip, c string, block []byte) (sealed, bool) {
+	plain, _, err := g.Open(block)
 	if err != nil {
 		return sealed{}, false // junk of an adversary
 	}

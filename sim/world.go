@@ -43,12 +43,20 @@ type world struct {
 	meter   *meter // nil: nothing is measured
 	err     error
 
-	engine   group.Config
-	captured map[string]capture // blocks that were published, by CID
-	heard    []string           // their CIDs, in order
-	welcomes map[string][]byte  // bundles by KeyPackageRef, hex
-	assaults int                // things that adversaries sent
-	loots    []*loot            // copies of devices that thieves took
+	engine     group.Config
+	captured   map[string]capture // blocks that were published, by CID
+	heard      []string           // their CIDs, in order
+	welcomes   map[string][]byte  // bundles by KeyPackageRef, hex
+	senderData map[string][]byte  // sender_data_secret by epoch
+	opened     struct {           // captured blocks without their seal
+		frames []sealed
+		upTo   int
+	}
+	glimpses []glimpse
+	nextLook []time.Time // when glimpses are taken, in order
+	chance   *rand.Rand  // who is looked at
+	assaults int         // things that adversaries sent
+	loots    []*loot     // copies of devices that thieves took
 }
 
 // side is an island of a partition, by number.
@@ -67,7 +75,7 @@ func newWorld(s Scenario) (*world, error) {
 		said: map[string]*saying{}, quiet: true,
 		net: rand.New(stream(s.Seed, "network")), faults: rand.New(stream(s.Seed, "faults")),
 		wire: sha256.New(), history: &history{},
-		engine: s.config(), captured: map[string]capture{}, welcomes: map[string][]byte{},
+		engine: s.config(), captured: map[string]capture{}, welcomes: map[string][]byte{}, senderData: map[string][]byte{},
 	}
 	clocks := rand.New(stream(s.Seed, "clocks"))
 	for i := range s.devices() {
@@ -158,6 +166,7 @@ func (w *world) run(until time.Time, done func() bool) {
 			break
 		}
 		w.look(w.agenda[0].at)
+		w.glance(w.agenda[0].at)
 		e := heap.Pop(&w.agenda).(event)
 		if burst++; e.at.After(w.now) {
 			w.now, burst = e.at, 0
