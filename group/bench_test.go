@@ -1,7 +1,9 @@
 package group_test
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -65,15 +67,25 @@ func report(b *testing.B, samples []time.Duration, name string) {
 // BenchmarkStepCommit: a commit with a full path is received, by the member
 // whose lowest common ancestor with its author is the root. mls opens and
 // applies it and no more; step does what the engine does beside that, with
-// room for all epochs, capped with one epoch retired in every step, which is
-// where a group with silent members ends; store is capped, with the batch
-// made durable.
+// room for all epochs; capped with one epoch retired in every step, which is
+// where a group with silent members ends. store is capped, with the batch made
+// durable: step-ns is the engine's part, sync-ns what the disk takes to sync as
+// many bytes in a file of their own, right after. memory is store on a file
+// system that has no disk to wait for.
 func BenchmarkStepCommit(b *testing.B) {
 	for _, n := range []int{100, 1000, 10_000} {
 		b.Run(fmt.Sprintf("n=%d/mls", n), func(b *testing.B) { benchmarkMLS(b, n) })
-		for _, kind := range []string{"step", "capped", "store"} {
-			b.Run(fmt.Sprintf("n=%d/%s", n, kind), func(b *testing.B) { benchmarkStep(b, n, kind) })
-		}
+		b.Run(fmt.Sprintf("n=%d/step", n), func(b *testing.B) { benchmarkStep(b, n, 1<<20, "") })
+		b.Run(fmt.Sprintf("n=%d/capped", n), func(b *testing.B) { benchmarkStep(b, n, 8, "") })
+		b.Run(fmt.Sprintf("n=%d/memory", n), func(b *testing.B) {
+			dir, err := os.MkdirTemp("/dev/shm", "dmls")
+			if err != nil {
+				b.Skip(err)
+			}
+			defer os.RemoveAll(dir)
+			benchmarkStep(b, n, 8, dir)
+		})
+		b.Run(fmt.Sprintf("n=%d/store", n), func(b *testing.B) { benchmarkStep(b, n, 8, b.TempDir()) })
 	}
 }
 
@@ -116,22 +128,15 @@ func benchmarkMLS(b *testing.B, n int) {
 	report(b, samples, "median-ns")
 }
 
-func benchmarkStep(b *testing.B, n int, kind string) {
+func benchmarkStep(b *testing.B, n, epochs int, dir string) {
 	cfg := group.Sim()
-	cfg.MaxEpochs = 1 << 20
-	if kind != "step" {
-		cfg.MaxEpochs = 8
-	}
+	cfg.MaxEpochs = epochs
 	p := newDuo(b, n, cfg)
-	var s *store.Store
-	if kind == "store" {
-		var err error
-		if s, err = store.Open(b.Context(), store.Options{Dir: filepath.Join(b.TempDir(), "home"), EraseInterval: time.Second}); err != nil {
-			b.Fatal(err)
-		}
-		defer s.Close()
+	var disk *disk
+	if dir != "" {
+		disk = newDisk(b, dir)
 	}
-	for range cfg.MaxEpochs % (1 << 20) { // up to the cap
+	for range epochs % (1 << 20) { // up to the cap
 		p.receive(p.far, p.step(p.first, group.Change{Update: true}))
 	}
 	var sent []group.Output
@@ -139,27 +144,65 @@ func benchmarkStep(b *testing.B, n int, kind string) {
 		sent = append(sent, p.step(p.first, group.Change{Update: true}))
 	}
 	b.ReportAllocs()
-	var samples, durable []time.Duration
+	var steps, all, syncs []time.Duration
 	bytes := 0
 	b.ResetTimer()
 	for _, c := range sent {
 		begin := time.Now()
 		out := p.receive(p.far, c)
-		samples = append(samples, time.Since(begin))
-		if s != nil {
-			if err := s.Commit(b.Context(), out.Batch); err != nil {
-				b.Fatal(err)
-			}
-			durable = append(durable, time.Since(begin))
+		steps = append(steps, time.Since(begin))
+		if disk != nil {
+			disk.commit(out.Batch)
 		}
+		all = append(all, time.Since(begin))
 		bytes = 0
 		for _, op := range out.Batch {
 			bytes += len(op.Key) + len(op.Value)
 		}
+		if disk != nil {
+			syncs = append(syncs, disk.sync(bytes))
+		}
 	}
-	report(b, samples, "median-ns")
-	if s != nil {
-		report(b, durable, "durable-ns")
+	report(b, all, "median-ns")
+	if disk != nil {
+		report(b, steps, "step-ns")
+		report(b, syncs, "sync-ns")
 	}
 	b.ReportMetric(float64(bytes), "batch-B")
+}
+
+// disk is a store and, beside it, a file.
+type disk struct {
+	b     *testing.B
+	store *store.Store
+	file  *os.File
+}
+
+func newDisk(b *testing.B, dir string) *disk {
+	s, err := store.Open(b.Context(), store.Options{Dir: filepath.Join(dir, "home"), EraseInterval: time.Second})
+	if err != nil {
+		b.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(dir, "beside"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { s.Close(); f.Close() })
+	return &disk{b, s, f}
+}
+
+func (d *disk) commit(ops []group.Op) {
+	if err := d.store.Commit(d.b.Context(), ops); err != nil {
+		d.b.Fatal(err)
+	}
+}
+
+// sync times a write and its fsync.
+func (d *disk) sync(bytes int) time.Duration {
+	begin := time.Now()
+	_, err := d.file.Write(make([]byte, bytes))
+	if err := errors.Join(err, d.file.Sync()); err != nil {
+		d.b.Fatal(err)
+	}
+	return time.Since(begin)
 }

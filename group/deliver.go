@@ -1,6 +1,7 @@
 package group
 
 import (
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -157,17 +158,17 @@ func (s *step) sendAgain() error {
 // in the order in which they were said.
 func (g *Group) lost() []cid.Cid {
 	var out []cid.Cid
-	for _, c := range sorted(g.unsent) {
+	for c, text := range g.unsent {
 		m := g.frames[c]
-		if len(g.unsent[c]) == 0 || m == nil {
+		if len(text) == 0 || m == nil {
 			continue
 		}
 		if e := g.epochs[idOf(m.Links.Parent)]; e == nil || e.old {
 			out = append(out, c)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b cid.Cid) int {
-		return int(int64(g.frames[a].Links.Seq) - int64(g.frames[b].Links.Seq))
+	slices.SortFunc(out, func(a, b cid.Cid) int {
+		return cmp.Or(cmp.Compare(g.frames[a].Links.Seq, g.frames[b].Links.Seq), compareCID(a, b))
 	})
 	return out
 }

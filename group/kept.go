@@ -2,7 +2,6 @@ package group
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/dmlsd/dmls/dag"
 )
@@ -65,26 +64,30 @@ func (g *Group) waitsFor(id dag.ID) string {
 // epoch, and those who were but have not confirmed one below it. This device
 // knows of itself what it owes.
 func (g *Group) silent(id dag.ID) (behind, unsure []string) {
+	var away, open []dag.Member
 	for _, v := range g.graph.Voters(g.head) {
 		at, _, _, ok := g.graph.Standing(v.Member)
 		c := g.graph.Confirmed(v.Member)
 		switch {
 		case v.Member != g.self && (!ok || at == id || !g.graph.IsAncestor(id, at)):
-			behind = append(behind, g.nameOf(keyOf(v.Member)))
+			away = append(away, v.Member)
 		case c == "" || c == id || !g.graph.IsAncestor(id, c):
-			unsure = append(unsure, g.nameOf(keyOf(v.Member)))
+			open = append(open, v.Member)
 		}
 	}
-	return some(behind), some(unsure)
+	return g.someNames(away), g.someNames(open)
 }
 
-// some is a list that people can take in.
-func some(names []string) []string {
+// someNames is a list that people can take in.
+func (g *Group) someNames(members []dag.Member) (names []string) {
 	const most = 5
-	if len(names) <= most {
-		return names
+	for i, m := range members {
+		if i == most {
+			return append(names, fmt.Sprintf("and %d more", len(members)-most))
+		}
+		names = append(names, g.nameOf(keyOf(m)))
 	}
-	return append(slices.Clone(names[:most]), fmt.Sprintf("and %d more", len(names)-most))
+	return names
 }
 
 // whoStays names those for whose sake an epoch was kept until a cap was

@@ -343,7 +343,7 @@ func (l *loader) loadEpoch(name string, trees *mls.TreeLoader) (*epoch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: epoch %s: %w", ErrRecords, name, err)
 	}
-	e.Tree().WalkNew(l.retainNode, func(_, _ []byte) {})
+	e.Tree().WalkHashes(l.retainNode, func([]byte) {})
 	info, err := readGroup(e.GroupContext().Extensions)
 	if err != nil {
 		return nil, fmt.Errorf("%w: epoch %s: %w", ErrRecords, name, err)

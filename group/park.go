@@ -161,6 +161,9 @@ func (g *Group) unpark(c cid.Cid) {
 // opened frames link to, sorted. What only frames above the final epoch link
 // to is not worth asking for any more.
 func (g *Group) Wants() []cid.Cid {
+	if len(g.waiters)+len(g.holes) == 0 {
+		return nil
+	}
 	want := map[cid.Cid]struct{}{}
 	for c := range g.waiters {
 		want[c] = struct{}{}

@@ -175,7 +175,7 @@ func (s *step) writeMLS(prefix string, records []mls.Record) {
 // It returns the number of secret records that go.
 func (s *step) eraseEpoch(e *epoch) int {
 	p, n := s.epochKey(e.id), 0
-	for _, r := range e.mls.Records() {
+	for _, r := range e.mls.RecordKeys() {
 		class := Public
 		if r.Secret {
 			class, n = Secret, n+1
@@ -186,7 +186,7 @@ func (s *step) eraseEpoch(e *epoch) int {
 	if e.old {
 		s.del(p+"old", Public)
 	}
-	e.mls.Tree().WalkNew(s.releaseNode, func(hash, _ []byte) { s.del(s.nodeKey(hash), Public) })
+	e.mls.Tree().WalkHashes(s.releaseNode, func(hash []byte) { s.del(s.nodeKey(hash), Public) })
 	e.mls.Wipe()
 	delete(s.epochs, e.id)
 	s.orphans = append(s.orphans, s.leaves[e.id]...)

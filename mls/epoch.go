@@ -229,7 +229,7 @@ func (e *Epoch) DropSkipped() []Record {
 		return nil
 	}
 	e.version++ // what was staged knows those keys
-	return secretTreeRecords(nil, changed)
+	return ratchetRecords(changed)
 }
 
 // NextGeneration is the generation of this member's next frame of that kind.

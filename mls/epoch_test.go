@@ -124,10 +124,15 @@ func write(t testing.TB, store map[string][]byte, records []Record) {
 }
 
 // snapshot is an epoch's records as a map.
+// snapshot gives the records, and checks that RecordKeys lists the same ones.
 func snapshot(e *Epoch) map[string][]byte {
 	out := map[string][]byte{}
-	for _, r := range e.Records() {
+	keys := e.RecordKeys()
+	for i, r := range e.Records() {
 		out[r.Key] = r.Value
+		if k := keys[i]; len(keys) != len(e.Records()) || k.Key != r.Key || k.Secret != r.Secret || k.Value != nil {
+			panic("mls: RecordKeys are not those of Records")
+		}
 	}
 	return out
 }
@@ -469,5 +474,11 @@ func TestDamagedRecords(t *testing.T) {
 		if err := load(bad); !errors.Is(err, ErrRecords) {
 			t.Errorf("without %s: %v", key, err)
 		}
+	}
+	misplaced := maps.Clone(good)
+	delete(misplaced, "t/0")
+	misplaced["t/1"] = good["t/0"]
+	if err := load(misplaced); good["t/0"] == nil || !errors.Is(err, ErrRecords) {
+		t.Errorf("with the secret tree's nodes beside another leaf: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package mls
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -52,6 +53,17 @@ func (id ratchetID) key() string {
 		kind = "a"
 	}
 	return "r/" + strconv.FormatUint(uint64(id.leaf), 10) + "/" + kind
+}
+
+// compare orders by leaf, the handshake ratchet first.
+func (id ratchetID) compare(o ratchetID) int {
+	if c := cmp.Compare(id.leaf, o.leaf); c != 0 || id.application == o.application {
+		return c
+	}
+	if o.application {
+		return -1
+	}
+	return 1
 }
 
 func (t ContentType) ratchet(leaf LeafIndex) ratchetID {

@@ -22,7 +22,7 @@ type Record struct {
 }
 
 // The keys of an epoch's records. Besides these: nodes and ratchets of the
-// secret tree ("t/<node>", "r/<leaf>/<h|a>").
+// secret tree ("t/<leaf>", "r/<leaf>/<h|a>").
 const (
 	keyContext  = "ctx"
 	keySecrets  = "sec"
@@ -35,7 +35,7 @@ const (
 )
 
 // recordVersion is the first byte of "ctx".
-const recordVersion = 1
+const recordVersion = 2
 
 // Delta is what a frame changes in the epoch that it was opened or made in:
 // used keys, a punctured point, a cached proposal. It is staged until Apply and
@@ -159,7 +159,7 @@ func (d Delta) Records() []Record {
 		out = append(out, Record{keySecrets, d.c.epoch.secretsRecord(true), true})
 	}
 	if q := d.c.add; q != nil {
-		out = append(out, q.record())
+		out = append(out, Record{Key: q.key(), Value: q.marshal()})
 		if d.c.own != nil {
 			out = append(out, Record{prefixOwn + hex.EncodeToString(q.Ref), bytes.Clone(d.c.own), true})
 		}
@@ -167,43 +167,62 @@ func (d Delta) Records() []Record {
 	return out
 }
 
+func pprfKey(number uint32) string { return prefixPPRF + strconv.FormatUint(uint64(number), 10) }
+
 func pprfRecord(number uint32, nodes []pprf.Node) Record {
-	return Record{prefixPPRF + strconv.FormatUint(uint64(number), 10), pprf.MarshalNodes(nodes), true}
+	return Record{pprfKey(number), pprf.MarshalNodes(nodes), true}
 }
 
-func (q *CachedProposal) record() Record {
+func (q *CachedProposal) key() string { return prefixQueue + hex.EncodeToString(q.Ref) }
+
+func (q *CachedProposal) marshal() []byte {
 	w := &writer{}
 	q.Sender.write(w)
 	writeProposal(w, q.Proposal)
-	return Record{Key: prefixQueue + hex.EncodeToString(q.Ref), Value: w.buf}
+	return w.buf
 }
 
 // Records lists everything of an epoch but its tree nodes, in a fixed order.
 func (e *Epoch) Records() []Record {
+	return e.list(func(value func() []byte) []byte { return value() })
+}
+
+// RecordKeys lists the same without the values: what to delete with the epoch.
+func (e *Epoch) RecordKeys() []Record { return e.list(func(func() []byte) []byte { return nil }) }
+
+// list asks whether each value is wanted.
+func (e *Epoch) list(want func(value func() []byte) []byte) []Record {
 	if e.wiped {
 		return nil
 	}
-	out := []Record{{Key: keyContext, Value: e.contextRecord()}, {keySecrets, e.secretsRecord(false), true}}
-	if e.secrets.exporter != nil {
-		out = append(out, Record{keyExporter, bytes.Clone(e.secrets.exporter), true})
+	var out []Record
+	add := func(key string, secret bool, value func() []byte) {
+		out = append(out, Record{key, want(value), secret})
 	}
-	out = append(out, Record{keyPrivs, e.privsRecord(), true})
+	add(keyContext, false, e.contextRecord)
+	add(keySecrets, true, func() []byte { return e.secretsRecord(false) })
+	if e.secrets.exporter != nil {
+		add(keyExporter, true, func() []byte { return bytes.Clone(e.secrets.exporter) })
+	}
+	add(keyPrivs, true, e.privsRecord)
 	if e.reinit != nil {
-		out = append(out, Record{Key: keyReInit, Value: MarshalProposal(e.reinit)})
+		add(keyReInit, false, func() []byte { return MarshalProposal(e.reinit) })
 	}
 	if e.pprf != nil {
 		for _, i := range e.pprf.Deltas() {
-			nodes := e.pprf.Delta(i)
-			out = append(out, pprfRecord(i, nodes))
-			pprf.WipeNodes(nodes)
+			add(pprfKey(i), true, func() []byte {
+				nodes := e.pprf.Delta(i)
+				defer pprf.WipeNodes(nodes)
+				return pprf.MarshalNodes(nodes)
+			})
 		}
 	}
-	out = append(out, secretTreeRecords(e.secret.nodes, e.secret.ratchets)...)
+	e.secret.list(add)
 	for _, q := range e.CachedProposals() {
-		out = append(out, q.record())
+		add(q.key(), false, q.marshal)
 	}
 	for _, ref := range slices.Sorted(maps.Keys(e.pending)) {
-		out = append(out, Record{prefixOwn + hex.EncodeToString([]byte(ref)), bytes.Clone(e.pending[ref]), true})
+		add(prefixOwn+hex.EncodeToString([]byte(ref)), true, func() []byte { return bytes.Clone(e.pending[ref]) })
 	}
 	return out
 }
@@ -390,15 +409,12 @@ func (e *Epoch) loadPart(key string, value []byte, deltas map[uint32][]pprf.Node
 		}
 		deltas[uint32(n)], err = pprf.ParseNodes(value)
 		return err
-	case "t/":
-		n, err := strconv.ParseUint(name, 10, 32)
+	case prefixOffshoots:
+		leaf, err := strconv.ParseUint(name, 10, 32)
 		if err != nil {
 			return err
 		}
-		if len(value) != e.suite.nh {
-			return fmt.Errorf("%w: node of %d bytes", ErrMalformed, len(value))
-		}
-		e.secret.nodes[uint32(n)] = bytes.Clone(value)
+		return e.secret.readOffshoots(LeafIndex(leaf), value)
 	case "r/":
 		id, err := parseRatchetID(name)
 		if err != nil {

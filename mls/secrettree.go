@@ -17,14 +17,22 @@ type secretTree struct {
 	width    uint32 // leaves, a power of two
 	window   Window
 	keeps    func(ratchetID) bool // whose generation 0 is kept
-	nodes    map[uint32][]byte
+	nodes    map[uint32]offshoot
 	ratchets map[ratchetID]*ratchet
+}
+
+// offshoot is the secret of an unexpanded node. The tree was expanded down to
+// the leaf beside, and all nodes that this left on the way share one record: a
+// first frame of a sender changes two records and not one for each level.
+type offshoot struct {
+	secret []byte
+	beside LeafIndex // 0 for the root
 }
 
 // newSecretTree takes ownership of root.
 func newSecretTree(s *suite, width uint32, root []byte, w Window, keeps func(ratchetID) bool) *secretTree {
 	return &secretTree{suite: s, width: width, window: w, keeps: keeps,
-		nodes: map[uint32][]byte{width - 1: root}, ratchets: map[ratchetID]*ratchet{}}
+		nodes: map[uint32]offshoot{width - 1: {secret: root}}, ratchets: map[ratchetID]*ratchet{}}
 }
 
 // keepsFor is the deletion schedule: DMLS keeps handshake ratchets, whose
@@ -36,14 +44,17 @@ func keepsFor(k KeySchedule, self LeafIndex) func(ratchetID) bool {
 
 // treeChange is what one use of the secret tree changes.
 type treeChange struct {
-	drop     []uint32
-	keep     map[uint32][]byte
+	tree     *secretTree
+	expanded *offshoot // what was at drop, if a leaf is used for the first time
+	drop     uint32
+	leaf     LeafIndex
+	keep     map[uint32]offshoot
 	ratchets map[ratchetID]*ratchet
 }
 
 func (c *treeChange) wipe() {
-	for _, s := range c.keep {
-		clear(s)
+	for _, o := range c.keep {
+		clear(o.secret)
 	}
 	for _, r := range c.ratchets {
 		r.wipe()
@@ -61,7 +72,7 @@ func (t *secretTree) next(id ratchetID) uint32 {
 // stage derives a key and what the tree has to become, and leaves the tree as
 // it is.
 func (t *secretTree) stage(id ratchetID, generation uint32) (ratchetKey, *treeChange, error) {
-	c := &treeChange{keep: map[uint32][]byte{}, ratchets: map[ratchetID]*ratchet{}}
+	c := &treeChange{tree: t, keep: map[uint32]offshoot{}, ratchets: map[ratchetID]*ratchet{}}
 	if r := t.ratchets[id]; r != nil {
 		c.ratchets[id] = r.clone()
 	} else if err := t.expand(id.leaf, c); err != nil {
@@ -81,15 +92,16 @@ func (t *secretTree) expand(leaf LeafIndex, c *treeChange) error {
 		return fmt.Errorf("%w: leaf %d of %d", ErrMember, leaf, t.width)
 	}
 	node, level := t.width-1, bits.TrailingZeros32(t.width)
-	for t.nodes[node] == nil {
+	for t.nodes[node].secret == nil {
 		if level == 0 {
 			return fmt.Errorf("%w: leaf %d is expanded", ErrSpent, leaf)
 		}
 		level--
 		node, _ = childrenTowards(node, level, leaf)
 	}
-	secret := bytes.Clone(t.nodes[node])
-	c.drop = append(c.drop, node)
+	from := t.nodes[node]
+	secret := bytes.Clone(from.secret)
+	c.expanded, c.drop, c.leaf = &from, node, leaf
 	for level > 0 {
 		level--
 		on, off := childrenTowards(node, level, leaf)
@@ -97,7 +109,7 @@ func (t *secretTree) expand(leaf LeafIndex, c *treeChange) error {
 		if on > node {
 			onSide, offSide = offSide, onSide
 		}
-		c.keep[off] = t.suite.expandWithLabel(secret, "tree", []byte(offSide), t.suite.nh)
+		c.keep[off] = offshoot{t.suite.expandWithLabel(secret, "tree", []byte(offSide), t.suite.nh), leaf}
 		below := t.suite.expandWithLabel(secret, "tree", []byte(onSide), t.suite.nh)
 		clear(secret)
 		secret, node = below, on
@@ -129,9 +141,9 @@ func childrenTowards(node uint32, level int, leaf LeafIndex) (on, off uint32) {
 
 // apply takes the change over: its secrets belong to the tree afterwards.
 func (t *secretTree) apply(c *treeChange) {
-	for _, node := range c.drop {
-		clear(t.nodes[node])
-		delete(t.nodes, node)
+	if c.expanded != nil {
+		clear(c.expanded.secret)
+		delete(t.nodes, c.drop)
 	}
 	maps.Copy(t.nodes, c.keep)
 	for id, r := range c.ratchets {
@@ -142,43 +154,101 @@ func (t *secretTree) apply(c *treeChange) {
 	}
 }
 
-func nodeKey(node uint32) string { return "t/" + strconv.FormatUint(uint64(node), 10) }
-
-// records lists the change as a write set.
-func (c *treeChange) records() []Record {
-	var out []Record
-	for _, node := range c.drop {
-		out = append(out, Record{Key: nodeKey(node), Secret: true})
+// offshoots lists the nodes that the expansion down to a leaf left, from the
+// top: node finds one.
+func (t *secretTree) offshoots(leaf LeafIndex, node func(uint32) offshoot) []byte {
+	w := &writer{}
+	at, level := t.width-1, bits.TrailingZeros32(t.width)
+	for off := at; ; {
+		if o := node(off); o.secret != nil && o.beside == leaf {
+			w.u32(off)
+			w.vec(o.secret)
+		}
+		if level == 0 {
+			return w.buf
+		}
+		level--
+		at, off = childrenTowards(at, level, leaf)
 	}
-	return append(out, secretTreeRecords(c.keep, c.ratchets)...)
 }
 
-func secretTreeRecords(nodes map[uint32][]byte, ratchets map[ratchetID]*ratchet) []Record {
-	var out []Record
-	for _, node := range slices.Sorted(maps.Keys(nodes)) {
-		out = append(out, Record{Key: nodeKey(node), Value: bytes.Clone(nodes[node]), Secret: true})
+// readOffshoots reads what offshoots wrote and nothing else.
+func (t *secretTree) readOffshoots(leaf LeafIndex, b []byte) error {
+	r := newReader(b)
+	for !r.empty() {
+		node := r.u32()
+		if _, twice := t.nodes[node]; twice {
+			r.failf("node %d of the secret tree twice", node)
+		}
+		o := offshoot{r.vec(), leaf}
+		if len(o.secret) != t.suite.nh {
+			r.failf("node of %d bytes", len(o.secret))
+		}
+		t.nodes[node] = o
 	}
-	ids := slices.SortedFunc(maps.Keys(ratchets), func(a, b ratchetID) int {
-		if a.leaf != b.leaf {
-			return int(int64(a.leaf) - int64(b.leaf))
+	if err := r.done(); err != nil {
+		return err
+	}
+	if uint32(leaf) >= t.width || !bytes.Equal(t.offshoots(leaf, func(x uint32) offshoot { return t.nodes[x] }), b) {
+		return fmt.Errorf("%w: nodes that are not beside leaf %d", ErrMalformed, leaf)
+	}
+	return nil
+}
+
+const prefixOffshoots = "t/" // leaf beside
+
+func offshootKey(leaf LeafIndex) string {
+	return prefixOffshoots + strconv.FormatUint(uint64(leaf), 10)
+}
+
+// records lists the change as a write set, right before or right after it is
+// applied.
+func (c *treeChange) records() []Record {
+	var out []Record
+	if c.expanded != nil {
+		node := func(x uint32) offshoot {
+			if o, ok := c.keep[x]; ok || x == c.drop {
+				return o
+			}
+			return c.tree.nodes[x]
 		}
-		if a.application == b.application {
-			return 0
+		was := c.expanded.beside
+		out = append(out, Record{offshootKey(was), c.tree.offshoots(was, node), true})
+		if left := c.tree.offshoots(c.leaf, node); was != c.leaf && len(left) > 0 {
+			out = append(out, Record{offshootKey(c.leaf), left, true})
 		}
-		if b.application {
-			return -1
-		}
-		return 1
-	})
-	for _, id := range ids {
+	}
+	return append(out, ratchetRecords(c.ratchets)...)
+}
+
+// list hands out the records of the whole tree.
+func (t *secretTree) list(add func(key string, secret bool, value func() []byte)) {
+	var beside []LeafIndex
+	for _, o := range t.nodes {
+		beside = append(beside, o.beside)
+	}
+	slices.Sort(beside)
+	for _, leaf := range slices.Compact(beside) {
+		add(offshootKey(leaf), true, func() []byte {
+			return t.offshoots(leaf, func(x uint32) offshoot { return t.nodes[x] })
+		})
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(t.ratchets), ratchetID.compare) {
+		add(id.key(), true, t.ratchets[id].record)
+	}
+}
+
+func ratchetRecords(ratchets map[ratchetID]*ratchet) []Record {
+	var out []Record
+	for _, id := range slices.SortedFunc(maps.Keys(ratchets), ratchetID.compare) {
 		out = append(out, Record{Key: id.key(), Value: ratchets[id].record(), Secret: true})
 	}
 	return out
 }
 
 func (t *secretTree) wipe() {
-	for _, s := range t.nodes {
-		clear(s)
+	for _, o := range t.nodes {
+		clear(o.secret)
 	}
 	for _, r := range t.ratchets {
 		r.wipe()

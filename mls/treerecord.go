@@ -27,10 +27,15 @@ func (n *treeNode) record(x nodeIndex) []byte {
 // before parents. It does not look below a node that is known: whoever stores
 // a record stores all below it. The slices must not be modified.
 func (t *RatchetTree) WalkNew(known func(hash []byte) bool, emit func(hash, record []byte)) {
-	t.root.walkNew(rootIndex(t.width), known, emit)
+	t.root.walkNew(rootIndex(t.width), known, func(n *treeNode, x nodeIndex) { emit(n.hash, n.record(x)) })
 }
 
-func (n *treeNode) walkNew(x nodeIndex, known func([]byte) bool, emit func(hash, record []byte)) {
+// WalkHashes is WalkNew without the records: what to delete.
+func (t *RatchetTree) WalkHashes(known func(hash []byte) bool, emit func(hash []byte)) {
+	t.root.walkNew(rootIndex(t.width), known, func(n *treeNode, _ nodeIndex) { emit(n.hash) })
+}
+
+func (n *treeNode) walkNew(x nodeIndex, known func([]byte) bool, emit func(*treeNode, nodeIndex)) {
 	if known(n.hash) {
 		return
 	}
@@ -38,7 +43,7 @@ func (n *treeNode) walkNew(x nodeIndex, known func([]byte) bool, emit func(hash,
 		n.left.walkNew(x.left(), known, emit)
 		n.right.walkNew(x.right(), known, emit)
 	}
-	emit(n.hash, n.record(x))
+	emit(n, x)
 }
 
 // TreeRecordChildren returns the hashes of the records that a record refers
