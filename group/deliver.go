@@ -149,7 +149,7 @@ func (s *step) sendAgain() error {
 		}
 		s.emit(Event{Kind: KindResent, CID: a.cid.String(), Epoch: a.header.Epoch, Head: a.header.Links.Parent.String(),
 			ID: hex.EncodeToString(d.ID[:]), From: hexKey(keyOf(s.self)), Name: s.id.Name, Text: string(d.Body), Mine: true,
-			Why: "nobody was known to have it when its epoch was given up"})
+			Why: "its epoch was given up before it was sure that all have it"})
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ func (s *step) follow() error {
 	if err := s.retain(); err != nil {
 		return err
 	}
+	s.settleSeen()
 	// Commits that waited for a self-Remove in an epoch that is gone are Stale.
 	s.ready, s.orphans = s.orphans, nil
 	if err := s.wakeParked(); err != nil {

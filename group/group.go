@@ -105,20 +105,22 @@ type Group struct {
 	open   map[cid.Cid]struct{} // tips of what was opened
 	// unreadUpTo is the largest seq of frames that only settled, by the member
 	// whose chain they continue.
-	unreadUpTo map[dag.Member]uint64
-	holes      map[cid.Cid]uint64   // linked to by opened frames but not settled: the largest epoch of these
-	linked     map[cid.Cid]struct{} // what settled frames link to and is not held, and
-	followed   map[cid.Cid]struct{} // what opened frames link to
-	blocks     []cid.Cid            // held, in the order in which they go
-	blockBytes int
-	expireAt   time.Time          // not to be looked at before
-	ends       map[chain]cid.Cid  // last frame of each chain
-	unsent     map[cid.Cid][]byte // own blocks that nobody is known to hold; of texts the application data
-	nodes      map[string]int     // tree records by hash, with the number of their users
-	messages   map[string]struct{}
-	pending    []*message
-	forks      map[dag.ID]string   // forks announced, with the child chosen
-	proven     map[dag.Member]bool // equivocators; true: known to the others, by a frame
+	unreadUpTo  map[dag.Member]uint64
+	holes       map[cid.Cid]uint64   // linked to by opened frames but not settled: the largest epoch of these
+	unreadHoles map[cid.Cid]uint64   // by unread frames: not here either
+	linked      map[cid.Cid]struct{} // what settled frames link to and is not held, and
+	followed    map[cid.Cid]struct{} // what opened frames link to
+	blocks      []cid.Cid            // held, in the order in which they go
+	blockBytes  int
+	expireAt    time.Time            // not to be looked at before
+	ends        map[chain]cid.Cid    // last frame of each chain
+	unsent      map[cid.Cid][]byte   // own blocks that nobody is known to hold; of texts the application data
+	seen        map[cid.Cid]struct{} // those of unsent that somebody has, on a base that may lose
+	nodes       map[string]int       // tree records by hash, with the number of their users
+	messages    map[string]struct{}
+	pending     []*message
+	forks       map[dag.ID]string   // forks announced, with the child chosen
+	proven      map[dag.Member]bool // equivocators; true: known to the others, by a frame
 
 	waiting    map[cid.Cid]*parked
 	waiters    map[cid.Cid][]cid.Cid
@@ -181,8 +183,8 @@ func newGroup(c Config, id Identity) *Group {
 		cfg: c, id: id, state: member,
 		epochs: map[dag.ID]*epoch{}, commits: map[dag.ID]*commit{}, names: map[string]string{}, unsettled: map[dag.ID]struct{}{},
 		frames: map[cid.Cid]*meta{}, held: map[cid.Cid]struct{}{}, open: map[cid.Cid]struct{}{},
-		unreadUpTo: map[dag.Member]uint64{}, holes: map[cid.Cid]uint64{}, linked: map[cid.Cid]struct{}{}, followed: map[cid.Cid]struct{}{},
-		unsent: map[cid.Cid][]byte{}, nodes: map[string]int{}, messages: map[string]struct{}{},
+		unreadUpTo: map[dag.Member]uint64{}, holes: map[cid.Cid]uint64{}, unreadHoles: map[cid.Cid]uint64{}, linked: map[cid.Cid]struct{}{}, followed: map[cid.Cid]struct{}{},
+		unsent: map[cid.Cid][]byte{}, seen: map[cid.Cid]struct{}{}, nodes: map[string]int{}, messages: map[string]struct{}{},
 		forks: map[dag.ID]string{}, proven: map[dag.Member]bool{}, waiting: map[cid.Cid]*parked{}, waiters: map[cid.Cid][]cid.Cid{}, leaves: map[dag.ID][]cid.Cid{},
 		peerParked: map[string]*share{}, ends: map[chain]cid.Cid{}, delayed: map[cid.Cid]time.Time{}, budgets: map[dag.Member]time.Time{}, rejected: map[cid.Cid]error{},
 		offers: map[string]*offer{}, answered: map[string]answer{}, seeds: map[dag.ID]seeds{}, gaps: map[cid.Cid]struct{}{}, due: newDue(),

@@ -231,12 +231,13 @@ func (g *Group) chains() map[dag.Member]tableRow {
 }
 
 // arrivedBefore takes out of the outbox what the inviter had opened of our
-// earlier incarnations.
+// earlier incarnations, but for texts: those who did not know of that stay may
+// have forgotten how to open them.
 func (s *step) arrivedBefore(gone []tableRow) {
 	for _, c := range sorted(s.unsent) {
 		m := s.frames[c]
 		for _, r := range gone {
-			if m != nil && m.Author == r.Member && m.Links.Seq < r.Next {
+			if m != nil && len(s.unsent[c]) == 0 && m.Author == r.Member && m.Links.Seq < r.Next {
 				s.sent(c)
 			}
 		}

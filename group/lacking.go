@@ -10,12 +10,13 @@ import (
 
 // Tips returns the tips of the frames held here, sorted: what sync compares. A
 // joiner names its base, too, although it does not hold that block: what came
-// before is nothing that it could open, and need not be sent to it.
+// before is nothing that it could open, and need not be sent to it. One that
+// was here before can open some of that.
 func (g *Group) Tips() []cid.Cid {
 	all := maps.Clone(g.held)
 	maps.Copy(all, g.open) // links of unread frames are not to be relied on
 	tips := sorted(all)
-	if !g.Has(cidOf(g.root)) && g.inviter != "" {
+	if !g.Has(cidOf(g.root)) && g.inviter != "" && !g.entered {
 		tips = append(tips, cidOf(g.root))
 		slices.SortFunc(tips, compareCID)
 	}

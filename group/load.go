@@ -439,7 +439,13 @@ func (l *loader) derive() {
 			l.queueBlock(c, m)
 		}
 	}
+	s, tentative := &step{Group: l.Group}, len(l.unsent) > 0 && l.tentative()
 	for _, m := range l.frames {
+		if tentative && m.Status == opened && m.Author != l.self {
+			for _, p := range m.past() {
+				s.wasSeen(p)
+			}
+		}
 		if m.Author != "" && m.Message != [16]byte{} && m.Status == opened {
 			l.messages[keyOf(m.Author)+string(m.Message[:])] = struct{}{}
 		}

@@ -158,8 +158,8 @@ func (g *Group) unpark(c cid.Cid) {
 }
 
 // Wants returns the blocks that are not here and that parked frames wait for or
-// opened frames link to, sorted. What only frames above the final epoch link
-// to is not worth asking for any more.
+// settled frames link to, sorted. What only frames above all retained epochs
+// link to is not worth asking for any more.
 func (g *Group) Wants() []cid.Cid {
 	if len(g.waiters)+len(g.holes) == 0 {
 		return nil
@@ -173,6 +173,11 @@ func (g *Group) Wants() []cid.Cid {
 			want[c] = struct{}{}
 		}
 	}
+	for c, epoch := range g.unreadHoles {
+		if epoch >= g.lowest() {
+			want[c] = struct{}{}
+		}
+	}
 	var out []cid.Cid
 	for c := range want {
 		if _, here := g.waiting[c]; !here && !g.Has(c) {
@@ -181,4 +186,13 @@ func (g *Group) Wants() []cid.Cid {
 	}
 	slices.SortFunc(out, compareCID)
 	return out
+}
+
+// lowest returns the smallest number of a retained epoch.
+func (g *Group) lowest() uint64 {
+	low := g.floor
+	for _, e := range g.epochs {
+		low = min(low, e.mls.Number())
+	}
+	return low
 }

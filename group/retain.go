@@ -37,6 +37,17 @@ func (s *step) retain() error {
 	return nil
 }
 
+// settleSeen takes texts that somebody has out of the outbox when the base
+// cannot lose any more.
+func (s *step) settleSeen() {
+	if len(s.seen) == 0 || s.tentative() {
+		return
+	}
+	for _, c := range sorted(s.seen) {
+		s.sent(c)
+	}
+}
+
 // retainOld erases the epochs of the incarnation that was given up, and the
 // KeyPackage that led to the new one, when the new base is sure to stay.
 func (s *step) retainOld() {
@@ -63,10 +74,10 @@ func (s *step) retainOld() {
 // baseConfirmed reports whether every voter of the base has confirmed it. To a
 // joiner its base counts as final from the start; whether the branch that it
 // is on stays is up to the others.
-func (s *step) baseConfirmed() bool {
-	id := s.graph.Base()
-	for _, v := range s.graph.Voters(id) {
-		if c := s.graph.Confirmed(v.Member); c == "" || !s.graph.IsAncestor(id, c) {
+func (g *Group) baseConfirmed() bool {
+	id := g.graph.Base()
+	for _, v := range g.graph.Voters(id) {
+		if c := g.graph.Confirmed(v.Member); c == "" || !g.graph.IsAncestor(id, c) {
 			return false
 		}
 	}

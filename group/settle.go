@@ -41,6 +41,7 @@ type meta struct {
 
 	// In memory only.
 	whole bool   // all that it follows was delivered, or given up
+	seen  bool   // our own: somebody linked to it, or to what follows it
 	nth   uint32 // of its kind, by its sender, in its epoch
 	depth uint32 // longest way to a frame without a past, as far as held
 }
@@ -120,7 +121,7 @@ func (s *step) settle(c cid.Cid, m *meta, block []byte) {
 	s.put(BlockKey(s.ID(), c), block, Public)
 	s.put(s.key("f/"+c.String()), m.marshal(), Public)
 	s.frames[c] = m
-	delete(s.holes, c)
+	s.isHere(c)
 	delete(s.rejected, c)
 	s.fillGap(c)
 	s.index(m)
@@ -204,8 +205,25 @@ func (g *Group) link(c cid.Cid, m *meta) {
 			m.depth = max(m.depth, q.depth+1)
 		}
 	}
-	if m.Status == opened {
+	switch m.Status {
+	case opened:
 		g.linkOpened(c, m)
+	case unread:
+		g.linkUnread(m)
+	}
+}
+
+// maxUnreadHoles bounds what is asked for because an unread frame links to it:
+// whoever has the gossip key can make such frames.
+const maxUnreadHoles = 1024
+
+// linkUnread notes what an unread frame links to and is not here. Nobody here
+// waits for it, but peers take what lies in the past of our tips for held.
+func (g *Group) linkUnread(m *meta) {
+	for _, p := range m.past() {
+		if _, refused := g.rejected[p]; !refused && !g.isSettled(p) && len(g.unreadHoles) < maxUnreadHoles {
+			g.unreadHoles[p] = max(g.unreadHoles[p], m.Epoch)
+		}
 	}
 }
 
@@ -254,10 +272,16 @@ func (s *step) reject(c cid.Cid, why error) Result {
 			s.rejectLog = s.rejectLog[1:]
 		}
 	}
-	delete(s.holes, c)
+	s.isHere(c)
 	s.ready = append(s.ready, s.waiters[c]...)
 	delete(s.waiters, c)
 	return Result{CID: c, Verdict: Rejected, Reason: why}
+}
+
+// isHere ends the search for a block.
+func (g *Group) isHere(c cid.Cid) {
+	delete(g.holes, c)
+	delete(g.unreadHoles, c)
 }
 
 // isSettled reports whether prev may be followed.
@@ -273,7 +297,9 @@ func (g *Group) Has(c cid.Cid) bool {
 }
 
 // Unsent returns own blocks that nobody else is known to hold.
-func (g *Group) Unsent() []cid.Cid { return sorted(g.unsent) }
+func (g *Group) Unsent() []cid.Cid {
+	return slices.DeleteFunc(sorted(g.unsent), func(c cid.Cid) bool { _, seen := g.seen[c]; return seen })
+}
 
 func sorted[V any](set map[cid.Cid]V) []cid.Cid {
 	out := make([]cid.Cid, 0, len(set))

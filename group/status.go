@@ -53,7 +53,7 @@ func (g *Group) State() string { return g.state.String() }
 func (g *Group) Status() Status {
 	st := Status{
 		Group: g.ID(), Name: g.info.Name, Policy: g.info.Policy.String(), State: g.state.String(), Head: text(g.head), Final: text(g.graph.Base()),
-		RetainedEpochs: len(g.epochs), Parked: len(g.waiting), Unsent: len(g.unsent), Cursor: g.cursor, Members: []Member{},
+		RetainedEpochs: len(g.epochs), Parked: len(g.waiting), Unsent: len(g.unsent) - len(g.seen), Cursor: g.cursor, Members: []Member{},
 	}
 	for _, f := range g.graph.Forks() {
 		if len(f.Branches) > 1 {

@@ -258,6 +258,7 @@ func (g *Group) relink() {
 	clear(g.held)
 	clear(g.open)
 	clear(g.holes)
+	clear(g.unreadHoles)
 	clear(g.linked)
 	clear(g.followed)
 	clear(g.ends)
