@@ -26,19 +26,20 @@ type device struct {
 	driver *node.Driver // nil while down
 	life   int          // number of its present life
 
-	near   []*device // neighbours, in the order of numbers
-	island int
-	topics map[string]bool
-	seen   map[[32]byte]bool // blocks that gossip had; nil where none are handed on
-	skew   time.Duration     // of its clock
-	attack attack            // nil: honest
-	hook   hooks
-	got    int           // bytes
-	inbox  []node.Input  // arrived, not stepped yet
-	wakeAt time.Time     // tick scheduled
-	fuse   int           // acts on the network until it dies amid them; 0: none
-	dead   bool          // it has died in the Do under way
-	down   time.Duration // how long it is down when it dies next; zero: drawn
+	near    []*device // neighbours, in the order of numbers
+	island  int
+	topics  map[string]bool
+	seen    map[[32]byte]bool // blocks that gossip had; nil where none are handed on
+	skew    time.Duration     // of its clock
+	attack  attack            // nil: honest
+	insider *insider          // in whose hands it is, once it was seized
+	hook    hooks
+	got     int           // bytes
+	inbox   []node.Input  // arrived, not stepped yet
+	wakeAt  time.Time     // tick scheduled
+	fuse    int           // acts on the network until it dies amid them; 0: none
+	dead    bool          // it has died in the Do under way
+	down    time.Duration // how long it is down when it dies next; zero: drawn
 
 	founding *mls.KeyPackageBundle // while the group is founded at once
 	ticket   *node.Ticket          // in use, while it joins
@@ -115,6 +116,10 @@ const busy = 3 * time.Millisecond
 
 // take lets an input arrive from the network.
 func (d *device) take(in node.Input) {
+	if d.insider != nil {
+		d.insider.hears(in)
+		return
+	}
 	if b, ok := in.(node.Deliver); ok && d.hasSeen(b.Block) {
 		return
 	}
@@ -254,9 +259,7 @@ func (d *device) log() ([]group.Event, error) {
 // reloaded loads the group from the disk once more and says how what comes out
 // differs from what the device has in memory. What is parked is in memory only.
 func (d *device) reloaded(log []group.LogEntry) string {
-	again, err := node.NewDriver(context.Background(), node.DriverConfig{
-		Identity: d.id, Group: d.world.engine, Store: &Store{records: d.store.records}, Network: &port{d}, Sink: (*sink)(d), Timing: timing(), Keep: node.Keep{Events: -1},
-	})
+	again, err := d.loaded()
 	if err != nil {
 		return err.Error()
 	}
@@ -294,6 +297,14 @@ func (d *device) reloaded(log []group.LogEntry) string {
 		return fmt.Sprintf("view %s, was %s", b, a)
 	}
 	return ""
+}
+
+// loaded is what the device would be if it started now on its disk. It must not
+// be stepped.
+func (d *device) loaded() (*node.Driver, error) {
+	return node.NewDriver(context.Background(), node.DriverConfig{
+		Identity: d.id, Group: d.world.engine, Store: &Store{records: d.store.records}, Network: &port{d}, Sink: (*sink)(d), Timing: timing(), Keep: node.Keep{Events: -1},
+	})
 }
 
 // crash ends the device's life. It restarts when it was told to, or some

@@ -54,7 +54,7 @@ func (r *run) addFounders(g *group.Group) error {
 		return err
 	}
 	for _, b := range out.Publish {
-		r.tap(b.Data, false)
+		r.tap(b.Data, first, false)
 	}
 	for i, d := range others {
 		r.welcomes[hex.EncodeToString(out.Welcomes[i].KeyPackageRef)] = out.Welcomes[i].Bundle

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/ipfs/go-cid"
 
@@ -27,7 +28,10 @@ type insider struct {
 	topic string
 	next  uint64 // seq and prev of the next frame; an adversary may set them
 	prev  cid.Cid
-	tries int // commits to choose the greatest confirmation tag from; 0: 1
+	tries int  // commits to choose the greatest confirmation tag from; 0: 1
+	swift bool // what it sends arrives before all else
+
+	answered int // blocks that it gave to those who asked
 }
 
 // seize takes a device over: its engine is dead from now on.
@@ -59,7 +63,7 @@ func (r *run) seize(d *device) *insider {
 	r.history.line(r.now, d.name, "is in bad hands")
 	d.driver, d.inbox, d.fuse, d.dead = nil, nil, 0, false
 	d.life++
-	r.vanish(d)
+	d.insider = in
 	return in
 }
 
@@ -201,7 +205,7 @@ func (in *insider) send(b frame.Block, to ...*device) {
 	if b.Data == nil || in.r.err != nil {
 		return
 	}
-	in.r.tap(b.Data, true)
+	in.r.tap(b.Data, in.d, true)
 	if len(to) == 0 {
 		to = in.honest()
 	}
@@ -214,8 +218,11 @@ func (in *insider) send(b frame.Block, to ...*device) {
 
 // carry brings an input to a device, whatever separates the two.
 func (in *insider) carry(o *device, what node.Input) {
-	life := o.life
-	in.r.after(in.r.latency(), func() {
+	life, way := o.life, time.Duration(0)
+	if !in.swift {
+		way = in.r.latency()
+	}
+	in.r.after(way, func() {
 		if o.life == life && o.driver != nil {
 			o.take(what)
 		}

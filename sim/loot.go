@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"context"
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/dmlsd/dmls/group"
-	"github.com/dmlsd/dmls/node"
 )
 
 // loot is what a thief took from one device: a copy of its disk and of what it
@@ -35,21 +33,18 @@ type loot struct {
 func (w *world) steal(d *device) (*loot, error) {
 	l := &loot{name: d.name, id: d.key(), identity: d.id, at: w.now, gid: w.gid, opened: map[string]bool{},
 		records: maps.Clone(d.store.records), kept: maps.Clone(d.store.kept)}
-	again, err := node.NewDriver(context.Background(), node.DriverConfig{
-		Identity: d.id, Group: w.engine, Store: &Store{records: l.records}, Network: &port{d}, Sink: (*sink)(d), Timing: timing(),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("sim: steal %s: %w", d.name, err)
-	}
-	if d.driver != nil {
-		if l.memory, err = d.driver.Records(w.gid); err != nil {
+	tells, err := d.driver, error(nil)
+	if tells != nil {
+		if l.memory, err = tells.Records(w.gid); err != nil {
 			return nil, fmt.Errorf("sim: steal %s: %w", d.name, err)
 		}
-	}
-	if l.status, err = again.Status(w.gid); err != nil {
+	} else if tells, err = d.loaded(); err != nil {
 		return nil, fmt.Errorf("sim: steal %s: %w", d.name, err)
 	}
-	if l.frames, err = again.Log(w.gid); err != nil {
+	if l.status, err = tells.Status(w.gid); err != nil {
+		return nil, fmt.Errorf("sim: steal %s: %w", d.name, err)
+	}
+	if l.frames, err = tells.Log(w.gid); err != nil {
 		return nil, fmt.Errorf("sim: steal %s: %w", d.name, err)
 	}
 	for _, f := range l.frames {

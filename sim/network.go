@@ -52,7 +52,7 @@ func (p *port) Publish(topic string, block []byte) error {
 		blocks = p.d.hook.out(topic, block)
 	}
 	for _, b := range blocks {
-		p.d.world.tap(b, false)
+		p.d.world.tap(b, p.d, false)
 		if m := p.d.world.meter; m != nil {
 			m.publish(b)
 		}
@@ -190,13 +190,13 @@ func (w *world) wireAtRandom(link func(i, j int)) {
 
 // linked reports whether two devices can reach each other now.
 func (w *world) linked(a, b *device) bool {
-	return a.island == b.island && a.driver != nil && b.driver != nil
+	return a.island == b.island && a.up() && b.up()
 }
 
 // carry takes an input from one device to another: late, twice, or never. What
 // is under way when the link is cut or the receiver dies is lost.
 func (w *world) carry(from, to *device, bytes []byte, in node.Input) {
-	if from.island != to.island || to.driver == nil {
+	if from.island != to.island || !to.up() {
 		return
 	}
 	w.wire.Write(bytes)
@@ -245,7 +245,7 @@ func (w *world) meet(a, b *device, topic string) {
 // part tells a topic's peers that a device has left it.
 func (w *world) part(d *device, topic string) {
 	for _, o := range d.near {
-		if o.topics[topic] && o.island == d.island && o.driver != nil {
+		if o.topics[topic] && o.island == d.island && o.up() {
 			o.take(node.PeerLeave{Topic: topic, Peer: d.name})
 		}
 	}
@@ -289,7 +289,7 @@ func (w *world) separate() {
 			for _, topic := range slices.Sorted(maps.Keys(a.topics)) {
 				switch {
 				case !b.topics[topic] || together == (a.island == b.island):
-				case together && a.driver != nil:
+				case together && a.up():
 					a.take(node.PeerLeave{Topic: topic, Peer: b.name})
 				case !together && i < b.number && w.linked(a, b):
 					w.meet(a, b, topic)

@@ -25,16 +25,18 @@ type reseal struct {
 	guard   bool // another reuse guard
 }
 
-// reencrypter sends a changed copy of every new commit of somebody else, and
-// to half of the members before the true one reaches them.
+// reencrypter sends changed copies of every commit of somebody else: of those
+// that were sent before it came, and of each new one in the moment in which it
+// is published, so that the copies arrive before it.
 func reencrypter(in *insider, a Adversary) {
+	in.swift = true
 	done := map[string]bool{}
 	ways := []reseal{{tag: true}, {padding: 1}, {guard: true}, {tag: true, padding: 64}}
-	in.every(a, func(int) {
+	copyAll := func() {
 		in.listen()
 		for _, at := range in.epochs() {
 			for _, f := range in.thief.frames[at] {
-				if f.header.ContentType != frame.Commit || done[f.cid] {
+				if f.header.ContentType != frame.Commit || done[f.cid] || in.r.captured[f.cid].forged || len(done) >= int(a.With["commits"]) {
 					continue
 				}
 				done[f.cid] = true
@@ -45,7 +47,15 @@ func reencrypter(in *insider, a Adversary) {
 				}
 			}
 		}
+	}
+	in.r.ears = append(in.r.ears, func() {
+		in.r.after(0, func() {
+			if in.r.err == nil && (a.Until == 0 || in.r.now.Before(in.r.moment(a.Until))) {
+				copyAll()
+			}
+		})
 	})
+	copyAll()
 }
 
 // again seals a commit anew. It fails on those that do not open for it.

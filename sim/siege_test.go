@@ -4,6 +4,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/dmlsd/dmls/frame"
 )
 
 // Whatever an adversary does, the honest members end on one head, with one
@@ -47,5 +50,43 @@ func TestAdversaries(t *testing.T) {
 		if attacks[name].make == nil || !slices.ContainsFunc(Sieges(), func(c Class) bool { return c.Name == siegePrefix+name }) {
 			t.Errorf("no adversary %q", name)
 		}
+	}
+}
+
+// The copies that a re-encrypter makes are on their way before what they copy.
+func TestReencrypterIsFirst(t *testing.T) {
+	t.Parallel()
+	c := Sieges()[slices.IndexFunc(Sieges(), func(c Class) bool { return c.Name == siegePrefix+"re-encrypter" })]
+	r := finished(t, c.Scenario(1), nil)
+	honest, first := map[time.Time]bool{}, 0
+	for _, f := range r.unsealed() {
+		if b := r.captured[f.cid]; f.header.ContentType == frame.Commit && !b.forged {
+			honest[b.at] = true
+		}
+	}
+	for _, cid := range r.heard {
+		if b := r.captured[cid]; b.forged && honest[b.at] {
+			first++
+		}
+	}
+	if first < 4 || r.Network.MinLatency == 0 {
+		t.Errorf("%d copies are on the way with the commit that they copy", first)
+	}
+}
+
+// Members sync with an adversary as with anybody: it stays a peer and answers.
+func TestAdversaryAnswers(t *testing.T) {
+	t.Parallel()
+	answered := 0
+	for _, c := range Sieges()[:4] {
+		r := finished(t, c.Scenario(2), nil)
+		bad := r.devices[r.Adversaries[0].Device]
+		if bad.insider == nil || len(bad.topics) == 0 {
+			t.Fatalf("%s is no peer", bad.name)
+		}
+		answered += bad.insider.answered
+	}
+	if answered == 0 {
+		t.Error("nobody was given a block")
 	}
 }

@@ -14,18 +14,24 @@ import (
 type capture struct {
 	at     time.Time
 	data   []byte
-	forged bool // by an adversary
+	by     *device // who published it
+	forged bool    // by an adversary
 }
 
 // tap keeps a block, once. Everything that is ever opened was published by its
 // author first, so nothing else need be listened to.
-func (w *world) tap(block []byte, forged bool) {
+func (w *world) tap(block []byte, by *device, forged bool) {
 	c := frame.CIDOf(block).String()
 	if _, ok := w.captured[c]; ok {
 		return
 	}
-	w.captured[c] = capture{w.now, block, forged}
+	w.captured[c] = capture{w.now, block, by, forged}
 	w.heard = append(w.heard, c)
+	for _, f := range w.ears {
+		if !forged {
+			f()
+		}
+	}
 }
 
 // The Welcomes travel on streams in messages of package node; their bundles

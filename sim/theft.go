@@ -71,14 +71,23 @@ func (w *world) book() (*ledger, error) {
 		if !d.joined {
 			continue
 		}
-		l, err := w.steal(d)
-		if err != nil {
-			return nil, err
+		tells, err := d.driver, error(nil)
+		if tells == nil {
+			if tells, err = d.loaded(); err != nil {
+				return nil, fmt.Errorf("sim: book of %s: %w", d.name, err)
+			}
 		}
-		logs = append(logs, l.frames)
+		frames, err := tells.Log(w.gid)
+		if err != nil {
+			return nil, fmt.Errorf("sim: book of %s: %w", d.name, err)
+		}
+		logs = append(logs, frames)
 		for _, was := range w.loots {
-			if was.name == d.name {
-				was.later = l.log
+			if was.name != d.name {
+				continue
+			}
+			if was.later, err = d.log(); err != nil {
+				return nil, fmt.Errorf("sim: book of %s: %w", d.name, err)
 			}
 		}
 	}

@@ -46,6 +46,7 @@ type world struct {
 	engine     group.Config
 	captured   map[string]capture // blocks that were published, by CID
 	heard      []string           // their CIDs, in order
+	ears       []func()           // of adversaries who act as soon as somebody publishes
 	welcomes   map[string][]byte  // bundles by KeyPackageRef, hex
 	senderData map[string][]byte  // sender_data_secret by epoch
 	opened     struct {           // captured blocks without their seal
