@@ -89,13 +89,11 @@ func (l *LeafNode) Marshal() []byte {
 
 // readLeafNode reads a leaf and copies its bytes.
 func readLeafNode(r *reader) LeafNode {
-	probe := &reader{buf: r.buf, err: r.err, alias: true}
-	skipLeafNode(probe)
-	if probe.err != nil {
-		r.fail(probe.err)
+	l := packLeafNode(r).unpack()
+	if l == nil {
 		return LeafNode{}
 	}
-	return *keepLeafNode(r.take(len(r.buf) - len(probe.buf)))
+	return *l
 }
 
 // skipLeafNode finds the end of a leaf and refuses unknown variants.

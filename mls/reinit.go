@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"fmt"
+	"slices"
 )
 
 // This file is groups that come from other groups (RFC 9420, sections 11.2 and
@@ -161,17 +162,17 @@ func (e *Epoch) checkClients(tree *RatchetTree, v CredentialValidator, pairs boo
 		}
 		return sameCredential(old, successor)
 	}
-	taken := map[LeafIndex]bool{}
+	var olds []*LeafNode
+	for _, old := range e.tree.Leaves() {
+		olds = append(olds, old)
+	}
 	for i, leaf := range tree.Leaves() {
-		found := false
-		for j, old := range e.tree.Leaves() {
-			if !taken[j] && same(old, leaf) {
-				taken[j], found = pairs, true
-				break
-			}
-		}
-		if !found {
+		j := slices.IndexFunc(olds, func(old *LeafNode) bool { return old != nil && same(old, leaf) })
+		if j < 0 {
 			return refuse(fmt.Sprintf("leaf %d is no member of the old group", i))
+		}
+		if pairs {
+			olds[j] = nil // taken
 		}
 	}
 	return nil

@@ -96,12 +96,12 @@ func leafWays(t *testing.T, all []*device, k kind) map[string]func(harm func(*Le
 				t.Fatal(err)
 			}
 			welcome := forgeWelcome(t, a, staged, welcomeForgery{tree: func(flat []treeNode) {
-				leaf := *flat[2].leaf
+				leaf := *flat[2].leaf.unpack()
 				harm(&leaf)
 				if err := a.e.suite.signLeaf(&leaf, b.signer, a.e.context.GroupID, 1); err != nil {
 					t.Fatal(err)
 				}
-				flat[2].leaf = &leaf
+				flat[2].leaf = leaf.pack()
 			}})
 			_, _, err = Join(welcome, nil, kp, JoinOptions{KeySchedule: k.schedule}, joiner.env)
 			return err

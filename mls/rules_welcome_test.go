@@ -89,12 +89,12 @@ func TestWelcomeRules(t *testing.T) {
 		"tree hash too short":          {welcomeForgery{info: func(g *GroupInfo) { g.GroupContext.TreeHash = g.GroupContext.TreeHash[:31] }}, ErrWelcome, ""},
 		"no ratchet tree":              {welcomeForgery{info: func(g *GroupInfo) { g.Extensions = nil }}, ErrWelcome, "tree"},
 		"own leaf is another": {welcomeForgery{tree: func(flat []treeNode) {
-			l := *flat[6].leaf
+			l := *flat[6].leaf.unpack()
 			l.Credential = BasicCredential([]byte("somebody"))
 			if err := x.all[0].e.suite.signLeaf(&l, x.joiner.signer, nil, 0); err != nil {
 				t.Fatal(err)
 			}
-			flat[6].leaf = &l
+			flat[6].leaf = l.pack()
 			resignAbove(t, x.all[0], flat)
 		}}, ErrWelcome, "our leaf is not in the tree"},
 		"extension of the group that we lack": {welcomeForgery{info: harmExtensions(Extension{Type: 0xf0ff})}, ErrLeafNode, "0xf0ff is not supported"},
@@ -156,9 +156,9 @@ func TestWelcomeTreeRules(t *testing.T) {
 	}{
 		"parent hash": {welcomeForgery{tree: func(flat []treeNode) { flat[1].parent.encryptionKey[0] ^= 1 }}, ErrTree, "parent-hash chains"},
 		"leaf signature": {welcomeForgery{tree: func(flat []treeNode) {
-			l := *flat[2].leaf
+			l := *flat[2].leaf.unpack()
 			l.raw, l.Signature = nil, make([]byte, 64)
-			flat[2].leaf = &l
+			flat[2].leaf = l.pack()
 
 			resignAbove(t, x.all[0], flat)
 		}}, ErrSignature, "leaf 1"},
@@ -192,12 +192,12 @@ func resignAbove(t *testing.T, a *device, flat []treeNode) {
 	}
 	s := a.e.suite
 	flat[1].parent.parentHash = s.parentHash(flat[3].parent, s.hashWithout(tree.node(5), 5, flat[3].parent.unmerged))
-	l := *flat[0].leaf
+	l := *flat[0].leaf.unpack()
 	l.ParentHash = s.parentHash(flat[1].parent, tree.node(2).hash)
 	if err := s.signLeaf(&l, a.signer, a.e.context.GroupID, 0); err != nil {
 		t.Fatal(err)
 	}
-	flat[0].leaf = &l
+	flat[0].leaf = l.pack()
 }
 
 // TestTreeRules: sections 7.1, 7.3, 7.7, 7.9 and 12.4.3.1, for trees from
@@ -219,16 +219,16 @@ func TestTreeRules(t *testing.T) {
 		words string
 	}{
 		"parent-hash chain broken":     {func(flat []treeNode) { parents(flat)[0].encryptionKey[3] ^= 1 }, ErrTree, "parent-hash chains"},
-		"unmerged leaf is blank":       {func(flat []treeNode) { p := firstUnmerged(flat); flat[p.unmerged[0].node()].leaf = nil }, ErrTree, "is blank"},
+		"unmerged leaf is blank":       {func(flat []treeNode) { p := firstUnmerged(flat); flat[p.unmerged[0].node()].leaf = "" }, ErrTree, "is blank"},
 		"unmerged leaf is elsewhere":   {func(flat []treeNode) { parents(flat)[0].unmerged = []LeafIndex{10} }, ErrTree, "elsewhere"},
 		"unmerged leaf out of range":   {func(flat []treeNode) { parents(flat)[0].unmerged = []LeafIndex{1 << 30} }, ErrTree, "elsewhere"},
 		"unmerged leaves out of order": {func(flat []treeNode) { p := firstUnmerged(flat); p.unmerged = append(p.unmerged, p.unmerged[0]) }, ErrMalformed, "increasing order"},
 		"unmerged leaf forgotten":      {func(flat []treeNode) { firstUnmerged(flat).unmerged = nil }, ErrTree, ""},
 		"two parents with one key":     {func(flat []treeNode) { ps := parents(flat); ps[1].encryptionKey = ps[0].encryptionKey }, ErrTree, "twice"},
-		"parent with a leaf's key":     {func(flat []treeNode) { parents(flat)[0].encryptionKey = flat[0].leaf.EncryptionKey }, ErrTree, "twice"},
+		"parent with a leaf's key":     {func(flat []treeNode) { parents(flat)[0].encryptionKey = flat[0].leaf.encryptionKey() }, ErrTree, "twice"},
 		"a member twice":               {func(flat []treeNode) { flat[2].leaf = flat[0].leaf }, ErrTree, "twice"},
 		"leaf at a parent's place":     {func(flat []treeNode) { flat[1].parent, flat[1].leaf = nil, flat[0].leaf }, ErrMalformed, "wrong place"},
-		"parent at a leaf's place":     {func(flat []treeNode) { flat[0].parent, flat[0].leaf = parents(flat)[0], nil }, ErrMalformed, "wrong place"},
+		"parent at a leaf's place":     {func(flat []treeNode) { flat[0].parent, flat[0].leaf = parents(flat)[0], "" }, ErrMalformed, "wrong place"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			flat := flatten(c.tree)
@@ -282,12 +282,12 @@ func TestTreeRules(t *testing.T) {
 	t.Run("signature key twice", func(t *testing.T) {
 		c := newCrowd(t, 2)
 		flat := flatten(c.tree)
-		l := *flat[2].leaf
+		l := *flat[2].leaf.unpack()
 		l.SignatureKey = c.signers[0].Public()
 		if err := c.s.signLeaf(&l, c.signers[0], nil, 0); err != nil {
 			t.Fatal(err)
 		}
-		flat[2].leaf = &l
+		flat[2].leaf = l.pack()
 		_, err := assemble(c.s, flat)
 		refused(t, err, ErrTree, "twice")
 	})
@@ -340,13 +340,13 @@ func widerThanNeeded(t *testing.T) error {
 	c.settle(e)
 	root := &parentNode{encryptionKey: bytes.Repeat([]byte{9}, 32)}
 	w := &writer{}
-	writeLeafHashInput(w, 1, nil)
+	writeLeafHashInput(w, 1, "")
 	l := *c.tree.Leaf(0)
 	l.ParentHash = c.s.parentHash(root, c.s.sum(w.buf))
 	if err := c.s.signLeaf(&l, c.signers[0], []byte(crowdID), 0); err != nil {
 		t.Fatal(err)
 	}
-	tree, err := assemble(c.s, []treeNode{{leaf: &l}, {parent: root}})
+	tree, err := assemble(c.s, []treeNode{{leaf: l.pack()}, {parent: root}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -361,12 +361,12 @@ func withRoot(t *testing.T, harm func(root *parentNode)) error {
 	c.commit(0, nil)
 	flat := flatten(c.tree)
 	harm(flat[1].parent)
-	l := *flat[0].leaf
+	l := *flat[0].leaf.unpack()
 	l.ParentHash = c.s.parentHash(flat[1].parent, c.tree.node(2).hash)
 	if err := c.s.signLeaf(&l, c.signers[0], []byte(crowdID), 0); err != nil {
 		t.Fatal(err)
 	}
-	flat[0].leaf = &l
+	flat[0].leaf = l.pack()
 	tree, err := assemble(c.s, flat)
 	if err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ type RatchetTree struct {
 // leaves are out of date.
 type treeNode struct {
 	left, right *treeNode   // nil in leaves
-	leaf        *LeafNode   // of leaves; nil: blank
+	leaf        packedLeaf  // of leaves; empty: blank
 	parent      *parentNode // of parents; nil: blank
 	leaves      uint32      // non-blank leaves at or below the node
 	resolved    uint32      // size of its resolution
@@ -59,15 +59,15 @@ func readParentNode(r *reader) *parentNode {
 }
 
 // blank reports whether the node itself is blank.
-func (n *treeNode) blank() bool { return n.leaf == nil && n.parent == nil }
+func (n *treeNode) blank() bool { return n.leaf == "" && n.parent == nil }
 
 // void reports whether the node and all below it are blank.
 func (n *treeNode) void() bool { return n.leaves == 0 && n.resolved == 0 }
 
 // key is the encryption key of a node that is not blank.
 func (n *treeNode) key() []byte {
-	if n.leaf != nil {
-		return n.leaf.EncryptionKey
+	if n.leaf != "" {
+		return n.leaf.encryptionKey()
 	}
 	return n.parent.encryptionKey
 }
@@ -91,23 +91,32 @@ func (t *RatchetTree) CipherSuite() CipherSuite { return t.s.id }
 // TreeHash returns the tree hash of the root (Section 7.8) of Nh bytes.
 func (t *RatchetTree) TreeHash() []byte { return slices.Clone(t.root.hash) }
 
-// Leaf returns the member at an index, which must not be modified. It is nil
-// for a blank leaf and beyond the tree.
+// Leaf returns the member at an index, unpacked for the caller. It is nil for a
+// blank leaf and beyond the tree.
 func (t *RatchetTree) Leaf(i LeafIndex) *LeafNode {
 	if uint32(i) >= t.width {
 		return nil
 	}
-	return t.root.descend(rootIndex(t.width), i).leaf
+	return t.root.descend(rootIndex(t.width), i).leaf.unpack()
 }
 
-// Leaves yields the members in the order of their indexes.
+// Leaves yields the members in the order of their indexes, as Leaf does.
 func (t *RatchetTree) Leaves() iter.Seq2[LeafIndex, *LeafNode] {
 	return func(yield func(LeafIndex, *LeafNode) bool) {
-		t.root.eachLeaf(rootIndex(t.width), yield)
+		for i, l := range t.packed() {
+			if !yield(i, l.unpack()) {
+				return
+			}
+		}
 	}
 }
 
-func (n *treeNode) eachLeaf(x nodeIndex, yield func(LeafIndex, *LeafNode) bool) bool {
+// packed yields the members as they are held.
+func (t *RatchetTree) packed() iter.Seq2[LeafIndex, packedLeaf] {
+	return func(yield func(LeafIndex, packedLeaf) bool) { t.root.eachLeaf(rootIndex(t.width), yield) }
+}
+
+func (n *treeNode) eachLeaf(x nodeIndex, yield func(LeafIndex, packedLeaf) bool) bool {
 	switch {
 	case n.leaves == 0:
 		return true
@@ -148,7 +157,7 @@ func (t *RatchetTree) resolution(x nodeIndex) []nodeIndex {
 func (n *treeNode) resolve(x nodeIndex, visit func(nodeIndex, *treeNode)) {
 	switch {
 	case n.resolved == 0:
-	case n.leaf != nil:
+	case n.leaf != "":
 		visit(x, n)
 	case n.parent != nil:
 		visit(x, n)
@@ -176,7 +185,7 @@ func (n *treeNode) descend(x nodeIndex, l LeafIndex) *treeNode {
 // place is the position of leaf l, or of the node that covers it, in the
 // resolution of n, and that node; n stands at x and l is a member below it.
 func (n *treeNode) place(x nodeIndex, l LeafIndex) (position int, at nodeIndex) {
-	for n.leaf == nil {
+	for n.leaf == "" {
 		if n.parent != nil {
 			if i, ok := slices.BinarySearch(n.parent.unmerged, l); ok {
 				return position + 1 + i, l.node()
@@ -249,7 +258,7 @@ func (n *treeNode) writeInOrder(w *writer, end *int) {
 		n.left.writeInOrder(w, end)
 	}
 	switch {
-	case n.leaf != nil:
+	case n.leaf != "":
 		w.u8(1)
 		w.u8(nodeTypeLeaf)
 		n.leaf.write(w)

@@ -333,7 +333,7 @@ func (d *differential) keys() {
 
 func sameKeys(a, b *keyNode) bool {
 	if a == nil || b == nil || a.kids == nil || b.kids == nil {
-		return a == b || a != nil && b != nil && a.kids == b.kids && a.id == b.id
+		return a == b || a != nil && b != nil && a.kids == b.kids && slices.Equal(a.ids, b.ids)
 	}
 	for k := range a.kids {
 		if !sameKeys(a.kids[k], b.kids[k]) {

@@ -14,7 +14,8 @@ type treeEdit struct {
 	width uint32
 	keys  *keyNode
 	moved []keyChange
-	last  *summary // shared by all leaves that are like the one before
+	last  *summary // shared by all leaves that are like the one before,
+	like  traits   // which was this one
 	buf   writer   // hash inputs
 }
 
@@ -55,9 +56,9 @@ func (e *treeEdit) log(kind byte, key []byte, delta int) {
 	e.moved = append(e.moved, keyChange{newKeyID(kind, key), delta})
 }
 
-func (e *treeEdit) logLeaf(l *LeafNode, delta int) {
-	e.log(keyKindEncryption, l.EncryptionKey, delta)
-	e.log(keyKindSignature, l.SignatureKey, delta)
+func (e *treeEdit) logLeaf(l packedLeaf, delta int) {
+	e.log(keyKindEncryption, l.encryptionKey(), delta)
+	e.log(keyKindSignature, l.signatureKey(), delta)
 }
 
 // blankParent blanks a parent that the edit owns.
@@ -66,16 +67,6 @@ func (e *treeEdit) blankParent(n *treeNode) {
 		e.log(keyKindEncryption, n.parent.encryptionKey, -1)
 		n.parent = nil
 	}
-}
-
-// kept returns a copy of a leaf that carries its encoding. The caller's may be
-// a part of a message that goes away, or be written to.
-func kept(l *LeafNode) *LeafNode {
-	c := *l
-	if c.raw == nil {
-		c.raw = l.Marshal()
-	}
-	return &c
 }
 
 // addLeaf puts a leaf at the leftmost blank place, extends the tree when there
@@ -98,8 +89,8 @@ func (e *treeEdit) addLeaf(l *LeafNode) LeafIndex {
 			n.parent = &p
 		}
 	})
-	leaf.leaf, leaf.leaves = kept(l), 1
-	e.logLeaf(l, 1)
+	leaf.leaf, leaf.leaves = l.pack(), 1
+	e.logLeaf(leaf.leaf, 1)
 	return i
 }
 
@@ -127,7 +118,7 @@ func blankSubtree(x nodeIndex) *treeNode {
 
 // has reports whether a leaf is in the tree and not blank.
 func (e *treeEdit) has(l LeafIndex) bool {
-	return uint32(l) < e.width && e.root.descend(rootIndex(e.width), l).leaf != nil
+	return uint32(l) < e.width && e.root.descend(rootIndex(e.width), l).leaf != ""
 }
 
 // updateLeaf replaces a member's leaf and blanks its direct path (Section
@@ -138,8 +129,8 @@ func (e *treeEdit) updateLeaf(i LeafIndex, l *LeafNode) error {
 	}
 	n := e.walk(i, func(_ nodeIndex, n *treeNode) { e.blankParent(n) })
 	e.logLeaf(n.leaf, -1)
-	n.leaf = kept(l)
-	e.logLeaf(l, 1)
+	n.leaf = l.pack()
+	e.logLeaf(n.leaf, 1)
 	return nil
 }
 
@@ -154,7 +145,7 @@ func (e *treeEdit) removeLeaf(i LeafIndex) error {
 		e.blankParent(n)
 	})
 	e.logLeaf(n.leaf, -1)
-	n.leaf, n.leaves = nil, 0
+	n.leaf, n.leaves = "", 0
 	for e.width > 1 && e.root.right.leaves == 0 {
 		e.root = own(e.root)
 		e.blankParent(e.root)
@@ -200,7 +191,7 @@ func (e *treeEdit) settleNode(n *treeNode, x nodeIndex) {
 	}
 	if x.isLeaf() {
 		n.resolved = n.leaves
-		if n.leaf != nil {
+		if n.leaf != "" {
 			n.members = e.summarise(n.leaf)
 		} else {
 			n.members = nil
@@ -221,11 +212,13 @@ func (e *treeEdit) settleNode(n *treeNode, x nodeIndex) {
 }
 
 // summarise returns the summary of one leaf.
-func (e *treeEdit) summarise(l *LeafNode) *summary {
-	if !e.last.fits(l) {
-		if s := newSummary(l); !s.equal(e.last) {
+func (e *treeEdit) summarise(l packedLeaf) *summary {
+	t := l.traits()
+	if e.last == nil || e.like != t {
+		if s := newSummary(l.unpack()); !s.equal(e.last) {
 			e.last = s
 		}
+		e.like = t
 	}
 	return e.last
 }

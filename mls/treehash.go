@@ -17,10 +17,10 @@ func (n *treeNode) writeHashInput(w *writer, x nodeIndex) {
 	writeParentHashInput(w, n.parent, n.left.hash, n.right.hash)
 }
 
-func writeLeafHashInput(w *writer, i LeafIndex, l *LeafNode) {
+func writeLeafHashInput(w *writer, i LeafIndex, l packedLeaf) {
 	w.u8(nodeTypeLeaf)
 	w.u32(uint32(i))
-	w.optional(l != nil, func(w *writer) { l.write(w) })
+	w.optional(l != "", l.write)
 }
 
 func writeParentHashInput(w *writer, p *parentNode, left, right []byte) {
@@ -49,7 +49,7 @@ func (s *suite) hashWithout(n *treeNode, x nodeIndex, gone []LeafIndex) []byte {
 	}
 	w := &writer{}
 	if x.isLeaf() {
-		writeLeafHashInput(w, x.firstLeaf(), nil)
+		writeLeafHashInput(w, x.firstLeaf(), "")
 		return s.sum(w.buf)
 	}
 	at, _ := slices.BinarySearch(gone, x.right().firstLeaf())

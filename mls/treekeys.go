@@ -41,11 +41,15 @@ func (id keyID) nibble(depth int) int {
 
 var errKeyTwice = fmt.Errorf("%w: a key would be in the tree twice", ErrTree)
 
-// keyNode is a branch, or a leaf when it has no children. It never changes.
+// keyNode is a branch, or holds up to fullKeys keys, sorted, where there are no
+// more below it: few enough to copy, enough to be worth a node. Its shape
+// follows from the set of keys. It never changes.
 type keyNode struct {
-	id   keyID
 	kids *[16]*keyNode
+	ids  []keyID
 }
+
+const fullKeys = 16
 
 // keyChange counts how often a key came into the tree (or left it).
 type keyChange struct {
@@ -73,7 +77,11 @@ func (n *keyNode) has(id keyID, depth int) bool {
 	for ; n != nil && n.kids != nil; depth++ {
 		n = n.kids[id.nibble(depth)]
 	}
-	return n != nil && n.id == id
+	if n == nil {
+		return false
+	}
+	_, ok := slices.BinarySearchFunc(n.ids, id, keyID.compare)
+	return ok
 }
 
 // apply returns the index after settled changes. It shares all branches that
@@ -107,46 +115,69 @@ func (n *keyNode) applyAt(cs []keyChange, depth int) (*keyNode, error) {
 	return branch(kids), nil
 }
 
-// branch collapses a branch with a single key or none.
+// branch collapses a branch with so few keys that a node holds them.
 func branch(kids [16]*keyNode) *keyNode {
-	var only *keyNode
+	n := 0
 	for _, k := range kids {
-		if k == nil {
-			continue
-		}
-		if only != nil || k.kids != nil {
+		switch {
+		case k == nil:
+		case k.kids != nil:
 			return &keyNode{kids: &kids}
+		default:
+			n += len(k.ids)
 		}
-		only = k
 	}
-	return only
+	switch {
+	case n > fullKeys:
+		return &keyNode{kids: &kids}
+	case n == 0:
+		return nil
+	}
+	all := &keyNode{ids: make([]keyID, 0, n)}
+	for _, k := range kids {
+		if k != nil {
+			all.ids = append(all.ids, k.ids...)
+		}
+	}
+	return all
 }
 
-// merge returns the sorted keys that are left of a leaf (or of nothing) after
-// changes.
+// merge returns the sorted keys of a node without branches (or of nothing)
+// after changes.
 func (n *keyNode) merge(cs []keyChange) ([]keyID, error) {
-	ids := make([]keyID, 0, len(cs)+1)
+	var old []keyID
 	if n != nil {
-		cs = settle(append([]keyChange{{n.id, 1}}, cs...))
+		old = n.ids
 	}
-	for _, c := range cs {
+	ids := make([]keyID, 0, len(old)+len(cs))
+	for len(cs) > 0 || len(old) > 0 {
 		switch {
-		case c.delta > 1:
-			return nil, errKeyTwice
-		case c.delta < 0:
-			return nil, fmt.Errorf("%w: a key leaves the tree that is not in it", ErrTree)
+		case len(cs) == 0 || len(old) > 0 && old[0].compare(cs[0].id) < 0:
+			ids, old = append(ids, old[0]), old[1:]
+			continue
+		case len(old) > 0 && old[0] == cs[0].id:
+			cs[0].delta, old = cs[0].delta+1, old[1:]
 		}
-		ids = append(ids, c.id)
+		switch d := cs[0].delta; {
+		case d > 1:
+			return nil, errKeyTwice
+		case d < 0:
+			return nil, fmt.Errorf("%w: a key leaves the tree that is not in it", ErrTree)
+		case d == 1:
+			ids = append(ids, cs[0].id)
+		}
+		cs = cs[1:]
 	}
 	return ids, nil
 }
 
+// buildKeys takes the ids over.
 func buildKeys(ids []keyID, depth int) *keyNode {
-	switch len(ids) {
-	case 0:
+	switch {
+	case len(ids) == 0:
 		return nil
-	case 1:
-		return &keyNode{id: ids[0]}
+	case len(ids) <= fullKeys:
+		return &keyNode{ids: slices.Clip(ids)}
 	}
 	var kids [16]*keyNode
 	for len(ids) > 0 {
@@ -235,7 +266,7 @@ func (e *treeEdit) diffKeys(a *treeNode, ax nodeIndex, b *treeNode, bx nodeIndex
 }
 
 func (e *treeEdit) logOwn(n *treeNode, delta int) {
-	if n.leaf != nil {
+	if n.leaf != "" {
 		e.logLeaf(n.leaf, delta)
 	}
 	if n.parent != nil {
@@ -250,13 +281,6 @@ type summary struct {
 	proposals   []ProposalType   // that all support, sorted
 	credentials []CredentialType // that all support, sorted
 	inUse       []CredentialType // of any, sorted
-}
-
-// fits reports whether s is the summary of a leaf, without making one.
-func (s *summary) fits(l *LeafNode) bool {
-	c := &l.Capabilities
-	return s != nil && slices.Equal(s.extensions, c.Extensions) && slices.Equal(s.proposals, c.Proposals) &&
-		slices.Equal(s.credentials, c.Credentials) && len(s.inUse) == 1 && s.inUse[0] == l.Credential.Type
 }
 
 func newSummary(l *LeafNode) *summary {

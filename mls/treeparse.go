@@ -1,9 +1,6 @@
 package mls
 
-import (
-	"bytes"
-	"fmt"
-)
+import "fmt"
 
 // treeParse reads the content of a ratchet_tree extension. A first pass finds
 // where the nodes begin. The subtrees of one level, the pieces, are then read
@@ -96,7 +93,7 @@ func (p *treeParse) read(n *treeNode, x nodeIndex) error {
 	switch {
 	case b[0] == 0:
 	case x.isLeaf():
-		n.leaf = keepLeafNode(b[2:])
+		n.leaf = packedLeaf(b[2:])
 	default:
 		r := newReader(b[2:])
 		n.parent = readParentNode(r)
@@ -147,7 +144,7 @@ func (p *treeParse) arrange(e *treeEdit, x nodeIndex, pieces []*treeNode) (*tree
 		return nil, fmt.Errorf("mls: ratchet tree: %w", err)
 	}
 	if x.isLeaf() {
-		if n.leaf != nil {
+		if n.leaf != "" {
 			n.leaves = 1
 			e.logLeaf(n.leaf, 1)
 		}
@@ -166,18 +163,9 @@ func (p *treeParse) arrange(e *treeEdit, x nodeIndex, pieces []*treeNode) (*tree
 	}
 	e.log(keyKindEncryption, n.parent.encryptionKey, 1)
 	for _, l := range n.parent.unmerged {
-		if !x.covers(l) || n.descend(x, l).leaf == nil {
+		if !x.covers(l) || n.descend(x, l).leaf == "" {
 			return nil, fmt.Errorf("%w: unmerged leaf %d of node %d is blank or elsewhere", ErrTree, l, x)
 		}
 	}
 	return n, nil
-}
-
-// keepLeafNode copies the encoding of a leaf, whose form was checked, once; all
-// fields of the leaf are parts of the copy.
-func keepLeafNode(encoding []byte) *LeafNode {
-	raw := bytes.Clone(encoding)
-	l := parseLeafFields(&reader{buf: raw, alias: true})
-	l.raw = raw
-	return &l
 }

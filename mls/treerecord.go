@@ -60,7 +60,7 @@ func TreeRecordChildren(record []byte) (left, right []byte, err error) {
 type treeRecord struct {
 	kind        uint8 // recordVoid, nodeTypeLeaf or nodeTypeParent
 	at          nodeIndex
-	leaf        *LeafNode
+	leaf        packedLeaf
 	parent      *parentNode
 	left, right []byte
 }
@@ -83,8 +83,7 @@ func parseTreeRecord(b []byte) (*treeRecord, error) {
 		}
 		d.at = LeafIndex(i).node()
 		if r.optional() {
-			l := readLeafNode(r)
-			d.leaf = &l
+			d.leaf = packLeafNode(r)
 		}
 	case nodeTypeParent:
 		if r.optional() {
@@ -178,7 +177,7 @@ func (l *TreeLoader) node(hash []byte, e *treeEdit, depth int) (loadedNode, erro
 		}
 		at.n = blankSubtree(d.at)
 	case nodeTypeLeaf:
-		if d.leaf != nil {
+		if d.leaf != "" {
 			at.n.leaves = 1
 		}
 	case nodeTypeParent:

@@ -34,13 +34,13 @@ func (t *RatchetTree) validate(groupID []byte, env Env) error {
 // verifyLeaves verifies the leaves one by one, in parallel where env can.
 func (t *RatchetTree) verifyLeaves(groupID []byte, env Env) error {
 	indexes := make([]LeafIndex, 0, t.root.leaves)
-	leaves := make([]*LeafNode, 0, t.root.leaves)
-	for i, l := range t.Leaves() {
+	leaves := make([]packedLeaf, 0, t.root.leaves)
+	for i, l := range t.packed() {
 		indexes, leaves = append(indexes, i), append(leaves, l)
 	}
 	errs := make([]error, len(leaves))
 	env.each(len(leaves), func(i int) {
-		errs[i] = t.s.verifyLeaf(leaves[i], 0, groupID, indexes[i])
+		errs[i] = t.s.verifyLeaf(leaves[i].unpack(), 0, groupID, indexes[i])
 	})
 	for i, err := range errs {
 		if err != nil {
@@ -134,7 +134,7 @@ func (n *treeNode) checkUnmerged(x nodeIndex, l LeafIndex) error {
 			n, x = n.right, x.right()
 		}
 	}
-	if n.leaf == nil {
+	if n.leaf == "" {
 		return fmt.Errorf("%w: unmerged leaf %d is blank", ErrTree, l)
 	}
 	return nil
@@ -194,8 +194,8 @@ func (n *treeNode) parentHash() []byte {
 	switch {
 	case n.parent != nil:
 		return n.parent.parentHash
-	case n.leaf != nil && n.leaf.Source == LeafNodeSourceCommit:
-		return n.leaf.ParentHash
+	case n.leaf != "":
+		return n.leaf.parentHash()
 	}
 	return nil
 }

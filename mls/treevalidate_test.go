@@ -88,7 +88,7 @@ func TestValidateRefuses(t *testing.T) {
 		}
 		check("another parent key", func(flat []treeNode) { flat[x].parent.encryptionKey[3] ^= 1 })
 		check("a short parent key", func(flat []treeNode) { flat[x].parent.encryptionKey = []byte{1} })
-		check("a leaf's key in a parent", func(flat []treeNode) { flat[x].parent.encryptionKey = flat[0].leaf.EncryptionKey })
+		check("a leaf's key in a parent", func(flat []treeNode) { flat[x].parent.encryptionKey = flat[0].leaf.encryptionKey() })
 		if x != rootIndex(c.tree.width) {
 			check("another parent hash", func(flat []treeNode) { flat[x].parent.parentHash = []byte("x") })
 		}
@@ -101,8 +101,8 @@ func TestValidateRefuses(t *testing.T) {
 	})
 	check("a key twice", func(flat []treeNode) { flat[2].leaf = flat[0].leaf })
 	check("members swapped", func(flat []treeNode) { flat[0].leaf, flat[2].leaf = flat[2].leaf, flat[0].leaf })
-	check("a member gone", func(flat []treeNode) { flat[4].leaf = nil })
-	check("a leaf that is a parent", func(flat []treeNode) { flat[0].leaf, flat[0].parent = nil, firstParent(t, flat, false) })
+	check("a member gone", func(flat []treeNode) { flat[4].leaf = "" })
+	check("a leaf that is a parent", func(flat []treeNode) { flat[0].leaf, flat[0].parent = "", firstParent(t, flat, false) })
 	if err := c.tree.validate([]byte("other"), Env{}); !errors.Is(err, ErrSignature) {
 		t.Errorf("another group: %v", err)
 	}
@@ -289,7 +289,7 @@ func TestUnmergedLeaves(t *testing.T) {
 	}
 	// A blank one would be a hole in resolutions, so it does not even parse.
 	flat := flatten(c.tree)
-	flat[14].leaf = nil
+	flat[14].leaf = ""
 	if _, err := assemble(c.s, append(flat[:14], flat[14])); !errors.Is(err, ErrTree) {
 		t.Errorf("a blank unmerged leaf: %v", err)
 	}

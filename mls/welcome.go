@@ -309,9 +309,9 @@ func (j *joining) findSelf() error {
 	if s := j.options.Signer; s != nil && !bytes.Equal(s.Public(), own.SignatureKey) {
 		return fmt.Errorf("%w: the signer's key is not that of the KeyPackage", ErrConfig)
 	}
-	encoded := own.Marshal()
-	for i, leaf := range j.tree.Leaves() {
-		if bytes.Equal(leaf.SignatureKey, own.SignatureKey) && bytes.Equal(leaf.Marshal(), encoded) {
+	packed := own.pack()
+	for i, leaf := range j.tree.packed() {
+		if leaf == packed {
 			j.self = i
 			return nil
 		}
