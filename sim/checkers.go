@@ -245,7 +245,7 @@ func checkFrames(e *evidence, a agreement) []string {
 		if first == nil {
 			first, want = w, got
 		}
-		if len(w.frames) != len(first.frames) {
+		if !sameFrames(w, first) {
 			slices.Sort(got)
 			want = slices.Sorted(slices.Values(want)) // without the others' frames the order need not be the same
 		}
@@ -255,6 +255,15 @@ func checkFrames(e *evidence, a agreement) []string {
 		}
 	}
 	return nil
+}
+
+// sameFrames reports whether two have opened the same frames.
+func sameFrames(a, b *witness) bool {
+	has := map[string]bool{}
+	for _, f := range a.frames {
+		has[f.CID] = true
+	}
+	return len(a.frames) == len(b.frames) && !slices.ContainsFunc(b.frames, func(f group.LogEntry) bool { return !has[f.CID] })
 }
 
 // shared lists the frames that all founders on the head must have.

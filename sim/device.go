@@ -85,7 +85,7 @@ func (d *device) boot() error {
 	d.life++
 	d.world.noteLife(d, true)
 	driver, err := node.NewDriver(context.Background(), node.DriverConfig{
-		Identity: d.id, Group: d.world.engine, Store: d.store, Network: &port{d}, Sink: (*sink)(d), Timing: timing(), Keep: node.Keep{Events: -1},
+		Identity: d.id, Group: d.world.engine, Store: d.store, Network: &port{d}, Sink: (*sink)(d), Timing: d.world.timing(), Keep: node.Keep{Events: -1},
 	})
 	if err != nil {
 		return fmt.Errorf("sim: %s: %w", d.name, err)
@@ -104,9 +104,11 @@ func (d *device) boot() error {
 
 // timing has the sync machine repeat itself sooner than on a real network,
 // since a run is a few virtual minutes.
-func timing() node.Timing {
+func (w *world) timing() node.Timing {
 	t := node.DefaultTiming()
 	t.Interval, t.Timeout = 4*time.Second, 2*time.Second
+	set((*Span)(&t.Interval), w.Network.Sync)
+	set(&t.Fanout, w.Network.Fanout)
 	return t
 }
 
@@ -303,7 +305,7 @@ func (d *device) reloaded(log []group.LogEntry) string {
 // be stepped.
 func (d *device) loaded() (*node.Driver, error) {
 	return node.NewDriver(context.Background(), node.DriverConfig{
-		Identity: d.id, Group: d.world.engine, Store: &Store{records: d.store.records}, Network: &port{d}, Sink: (*sink)(d), Timing: timing(), Keep: node.Keep{Events: -1},
+		Identity: d.id, Group: d.world.engine, Store: &Store{records: d.store.records}, Network: &port{d}, Sink: (*sink)(d), Timing: d.world.timing(), Keep: node.Keep{Events: -1},
 	})
 }
 

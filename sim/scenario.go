@@ -59,6 +59,8 @@ type Network struct {
 	Loss       float64 `toml:"loss,omitempty"`      // share of messages
 	Duplicate  float64 `toml:"duplicate,omitempty"` // share of messages
 	Reorder    float64 `toml:"reorder,omitempty"`   // share of messages
+	Sync       Span    `toml:"sync,omitempty"`      // pause between two rounds of sync; 0: 4 s
+	Fanout     int     `toml:"fanout,omitempty"`    // peers that a device asks in a round; 0: as the daemon
 }
 
 // Topologies. In all but Mesh a device hands on what it accepted.

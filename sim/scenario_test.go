@@ -24,6 +24,7 @@ func TestValidate(t *testing.T) {
 		"loss 0.6":                func(s *Scenario) { s.Network.Loss = 0.6 },
 		"duplicate 1.5":           func(s *Scenario) { s.Network.Duplicate = 1.5 },
 		"reorder -1":              func(s *Scenario) { s.Network.Reorder = -1 },
+		"sync -1ns":               func(s *Scenario) { s.Network.Sync = -1 },
 		"skew":                    func(s *Scenario) { s.Skew = -1 },
 		"MaxEpochs -1":            func(s *Scenario) { s.Engine.MaxEpochs = -1 },
 		"partition 1: from":       func(s *Scenario) { s.Partitions[0].Until = s.Partitions[0].At },
@@ -77,6 +78,31 @@ func TestTOML(t *testing.T) {
 				t.Fatalf("%s, seed %d: wrote\n%s\nread %+v, want %+v", name, seed, b, again, s)
 			}
 		}
+	}
+}
+
+// The examples, but for the largest, do what they say.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	files, err := examples.ReadDir("scenarios")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		name := strings.TrimSuffix(f.Name(), ".toml")
+		if strings.HasPrefix(name, "crowd-") {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			of, err := Named(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r, err := Run(of(1)); err != nil || !passes(r) || r.Vacuous != "" {
+				t.Errorf("%v, vacuous %q, %q\nreplay: dmlsd sim replay --scenario %s --seed 1", err, r.Vacuous, r.Violations, name)
+			}
+		})
 	}
 }
 

@@ -40,6 +40,8 @@ func (s *Scenario) problem() string {
 		return "after must be positive"
 	case !slices.Contains([]string{"", Mesh, Ring, Line, Star, Random}, n.Topology) || n.Degree < 0:
 		return fmt.Sprintf("topology %q of degree %d", n.Topology, n.Degree)
+	case n.Sync < 0 || n.Fanout < 0:
+		return fmt.Sprintf("sync %v, fanout %d", n.Sync, n.Fanout)
 	case n.MinLatency < 0 || n.MaxLatency < n.MinLatency:
 		return fmt.Sprintf("latency from %v to %v", n.MinLatency, n.MaxLatency)
 	case !share(n.Loss) || !share(n.Duplicate) || !share(n.Reorder) || n.Loss > maxLoss:
