@@ -24,7 +24,7 @@ type duo struct {
 
 func newDuo(b *testing.B, n int, c group.Config) *duo {
 	b.Helper()
-	first, far, env, err := group.Crowd(n, c)
+	first, far, _, env, err := group.Crowd(n, c)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -12,8 +12,9 @@ import (
 )
 
 // Crowd makes a synthetic group of n and lets two devices join it: leaf 0 and
-// the first leaf of the right half. All others stay silent.
-func Crowd(n int, c Config) (first, far *Group, env Env, err error) {
+// the first leaf of the right half, of which stored are the records. All others
+// stay silent.
+func Crowd(n int, c Config) (first, far *Group, stored []Op, env Env, err error) {
 	env = Env{Now: synth.Now, Rand: rand.NewChaCha8([32]byte{1})}
 	var ids []Identity
 	var bundles []*mls.KeyPackageBundle
@@ -21,12 +22,12 @@ func Crowd(n int, c Config) (first, far *Group, env Env, err error) {
 	for i := range synth.Places(n) {
 		signer, err := mls.NewEd25519Signer(slices.Repeat([]byte{byte(i + 1)}, 32))
 		if err != nil {
-			return nil, nil, env, err
+			return nil, nil, nil, env, err
 		}
 		id := Identity{Name: fmt.Sprint("member ", i), Signer: signer}
 		b, err := NewKeyPackage(env, id)
 		if err != nil {
-			return nil, nil, env, err
+			return nil, nil, nil, env, err
 		}
 		ids, bundles, packages = append(ids, id), append(bundles, b), append(packages, b.KeyPackage)
 	}
@@ -42,14 +43,14 @@ func Crowd(n int, c Config) (first, far *Group, env Env, err error) {
 		},
 	})
 	if err != nil {
-		return nil, nil, env, err
+		return nil, nil, nil, env, err
 	}
 	b := bundle{Welcome: g.Welcome, Tree: g.Tree, Table: table}.marshal()
 	if first, _, err = Join(env, c, ids[0], b, bundles[0], nil); err != nil {
-		return nil, nil, env, err
+		return nil, nil, nil, env, err
 	}
-	far, _, err = Join(env, c, ids[2], b, bundles[2], nil)
-	return first, far, env, err
+	far, out, err := Join(env, c, ids[2], b, bundles[2], nil)
+	return first, far, out.Batch, env, err
 }
 
 // crowdBase is where the joiners begin: all others were added long ago.
