@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"testing"
@@ -84,8 +85,21 @@ func talkers(tb testing.TB, groups, n int) *arrivals {
 // receiver is a Driver on a real store.
 type receiver struct {
 	tb     testing.TB
-	store  *store.Store
+	store  *measured
 	driver *Driver
+}
+
+// measured counts what is committed.
+type measured struct {
+	*store.Store
+	bytes int
+}
+
+func (m *measured) Commit(ctx context.Context, ops []group.Op) error {
+	for _, op := range ops {
+		m.bytes += len(op.Key) + len(op.Value)
+	}
+	return m.Store.Commit(ctx, ops)
 }
 
 func (a *arrivals) open(tb testing.TB, interval time.Duration) *receiver {
@@ -93,11 +107,11 @@ func (a *arrivals) open(tb testing.TB, interval time.Duration) *receiver {
 	s, err := store.Open(tb.Context(), store.Options{Dir: filepath.Join(tb.TempDir(), "store"), EraseInterval: interval})
 	fatal(tb, err)
 	fatal(tb, s.Commit(tb.Context(), a.records))
-	nobody := &desert{}
-	d, err := NewDriver(tb.Context(), DriverConfig{Identity: a.id, Group: group.LAN(), Store: s, Network: nobody, Sink: nobody})
+	nobody, m := &desert{}, &measured{Store: s}
+	d, err := NewDriver(tb.Context(), DriverConfig{Identity: a.id, Group: group.LAN(), Store: m, Network: nobody, Sink: nobody})
 	fatal(tb, err)
 	fatal(tb, d.Start(realEnv()))
-	return &receiver{tb, s, d}
+	return &receiver{tb, m, d}
 }
 
 // take is what the loop of a Node does with what has arrived, and with ticks.
@@ -229,9 +243,45 @@ func (a *arrivals) paced(b *testing.B, interval time.Duration, rate int) {
 	b.ReportMetric(float64(late[len(late)*99/100].Microseconds())/1000, "ms-p99")
 	b.ReportMetric(float64(stop().Microseconds())/1000, "ms-to-erase")
 	b.ReportMetric(float64(diskBytes()-written)/float64(len(a.blocks))/1024, "KiB/message")
+	b.ReportMetric(float64(r.store.bytes)/float64(len(a.blocks))/1024, "KiB-records/message")
 	if s := r.store.Status(); s.Pending > 0 {
 		b.Errorf("%d erasures are pending after %v", s.Pending, interval)
 	}
 	fatal(b, r.store.Close())
 	b.StartTimer()
+}
+
+// TestMemoryOfMessages: what engine, Driver and store hold in memory grows by
+// less than 1.5 KiB with each message. Badger's buffers come and go and are not
+// counted: they go with the end of badger.
+func TestMemoryOfMessages(t *testing.T) {
+	const few, many = 1000, 5000
+	a := talkers(t, 20, many)
+	held := func(n int) int {
+		before := heap()
+		r := a.open(t, time.Second)
+		for piece := range slices.Chunk(a.blocks[:n], MaxInputs) {
+			r.take(piece)
+		}
+		running := heap()
+		fatal(t, r.store.Close())
+		closed := heap()
+		t.Logf("%d messages: %d KiB, with badger %d KiB", n, (closed-before)>>10, (running-before)>>10)
+		runtime.KeepAlive(r)
+		return closed - before
+	}
+	small := held(few)
+	per := (held(many) - small) / (many - few)
+	t.Logf("%d bytes a message", per)
+	if per > 1536 {
+		t.Errorf("%d bytes a message", per)
+	}
+}
+
+func heap() int {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
 }
