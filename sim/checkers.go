@@ -235,7 +235,7 @@ func checkFrames(e *evidence, a agreement) []string {
 		return nil // told already
 	}
 	var first *witness
-	var want []string
+	var all []string
 	for i := range e.witnesses {
 		w := &e.witnesses[i]
 		if w.inviter != "" || slices.ContainsFunc(e.deeds, func(d deed) bool { return d.remove && d.of == w.id }) {
@@ -243,8 +243,9 @@ func checkFrames(e *evidence, a agreement) []string {
 		}
 		got := e.shared(w, a)
 		if first == nil {
-			first, want = w, got
+			first, all = w, got
 		}
+		want := all
 		if !sameFrames(w, first) {
 			slices.Sort(got)
 			want = slices.Sorted(slices.Values(want)) // without the others' frames the order need not be the same
