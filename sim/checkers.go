@@ -267,11 +267,17 @@ func sameFrames(a, b *witness) bool {
 	return len(a.frames) == len(b.frames) && !slices.ContainsFunc(b.frames, func(f group.LogEntry) bool { return !has[f.CID] })
 }
 
-// shared lists the frames that all founders on the head must have.
+// shared lists the frames that all founders on the head must have: their own.
+// Nobody waits for those of a joiner whose branch lost before he forgets it; it
+// says its texts again.
 func (e *evidence) shared(w *witness, a agreement) []string {
+	founder := map[string]bool{}
+	for _, w := range e.witnesses {
+		founder[w.id] = w.inviter == ""
+	}
 	var out []string
 	for _, f := range w.frames {
-		if a.members[f.From] && f.Epoch >= uint64(e.scenario.Members)-1 {
+		if a.members[f.From] && founder[f.From] && f.Epoch >= uint64(e.scenario.Members)-1 {
 			out = append(out, f.CID)
 		}
 	}
