@@ -8,9 +8,9 @@ import (
 
 // Signals go to the peers that a device is connected with, and not every member
 // is connected with every other. So each passes some of them on: of the notices
-// for one joiner, and of its offers, one in each NoticeEvery, another one each
-// time; and a Welcome goes back the way its offer came. What is not signed by
-// a member, or by the joiner, goes no further.
+// for one joiner one in each NoticeEvery, another one each time; of its offers
+// all; and a Welcome goes back the way its offer came. What is not signed by a
+// member, or by the joiner, goes no further.
 type relay struct {
 	next  map[string]time.Time // when the next one may pass, by joiner and kind
 	again map[string]time.Time // when the same one may, by joiner, kind and signer or offer
@@ -20,15 +20,23 @@ type relay struct {
 // maxRelayed bounds what is remembered of them.
 const maxRelayed = 4096
 
-func (r *relay) mayPass(now time.Time, every time.Duration, joiner, one string) bool {
-	if r.next == nil || len(r.again) > maxRelayed || len(r.way) > maxRelayed {
+// mayPass reports whether a signal for a joiner may pass: most in each pause, and
+// each again only after four.
+func (r *relay) mayPass(now time.Time, every time.Duration, joiner, one string, most int) bool {
+	if r.next == nil || len(r.next) > maxRelayed || len(r.again) > maxRelayed || len(r.way) > maxRelayed {
 		*r = relay{next: map[string]time.Time{}, again: map[string]time.Time{}, way: map[string]string{}}
 	}
-	if now.Before(r.next[joiner]) || now.Before(r.again[joiner+one]) {
+	if now.Before(r.again[joiner+one]) {
 		return false
 	}
-	r.next[joiner], r.again[joiner+one] = now.Add(every), now.Add(4*every)
-	return true
+	for i := range most {
+		slot := joiner + string(rune('0'+i))
+		if !now.Before(r.next[slot]) {
+			r.next[slot], r.again[joiner+one] = now.Add(every), now.Add(4*every)
+			return true
+		}
+	}
+	return false
 }
 
 func (s *step) relayNotice(n notice) {
@@ -36,7 +44,7 @@ func (s *step) relayNotice(n notice) {
 	if e == nil || n.Joiner == s.self || string(n.Signer) == keyOf(s.self) || e.leaves.find(string(n.Signer)) == "" {
 		return
 	}
-	if !s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, "notice"+string(n.Joiner), string(n.Signer)) {
+	if !s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, "notice"+string(n.Joiner), string(n.Signer), 1) {
 		return
 	}
 	if mls.VerifyWithLabel(suite, n.Signer, labelNotice, n.content(s.gid), n.Signature) == nil {
@@ -53,7 +61,7 @@ func (s *step) relayOffer(o *offer) {
 		return
 	}
 	ref := string(kp.Ref())
-	if !s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, "offer"+string(o.Joiner), ref) {
+	if !s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, "offer"+string(o.Joiner), ref, maxOffers) {
 		return
 	}
 	if mls.VerifyWithLabel(suite, []byte(keyOf(o.Joiner)), labelOffer, o.content(s.gid), o.Signature) != nil {
