@@ -20,9 +20,9 @@ type relay struct {
 // maxRelayed bounds what is remembered of them.
 const maxRelayed = 4096
 
-// mayPass reports whether a signal for a joiner may pass: most in each pause, and
-// each again only after four.
-func (r *relay) mayPass(now time.Time, every time.Duration, joiner, one string, most int) bool {
+// mayPass reports whether a signal for a joiner may pass: most in each pause,
+// and the same one again after rest.
+func (r *relay) mayPass(now time.Time, every, rest time.Duration, joiner, one string, most int) bool {
 	if r.next == nil || len(r.next) > maxRelayed || len(r.again) > maxRelayed || len(r.way) > maxRelayed {
 		*r = relay{next: map[string]time.Time{}, again: map[string]time.Time{}, way: map[string]string{}}
 	}
@@ -32,7 +32,7 @@ func (r *relay) mayPass(now time.Time, every time.Duration, joiner, one string, 
 	for i := range most {
 		slot := joiner + string(rune('0'+i))
 		if !now.Before(r.next[slot]) {
-			r.next[slot], r.again[joiner+one] = now.Add(every), now.Add(4*every)
+			r.next[slot], r.again[joiner+one] = now.Add(every), now.Add(rest)
 			return true
 		}
 	}
@@ -44,7 +44,7 @@ func (s *step) relayNotice(n notice) {
 	if e == nil || n.Joiner == s.self || string(n.Signer) == keyOf(s.self) || e.leaves.find(string(n.Signer)) == "" {
 		return
 	}
-	if !s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, "notice"+string(n.Joiner), string(n.Signer), 1) {
+	if !s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 4*s.cfg.NoticeEvery, "notice"+string(n.Joiner), string(n.Signer), 1) {
 		return
 	}
 	if mls.VerifyWithLabel(suite, n.Signer, labelNotice, n.content(s.gid), n.Signature) == nil {
@@ -61,7 +61,7 @@ func (s *step) relayOffer(o *offer) {
 		return
 	}
 	ref := string(kp.Ref())
-	if !s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, "offer"+string(o.Joiner), ref, maxOffers) {
+	if !s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery/2, s.cfg.NoticeEvery/2, "offer"+string(o.Joiner), ref, maxOffers) {
 		return
 	}
 	if mls.VerifyWithLabel(suite, []byte(keyOf(o.Joiner)), labelOffer, o.content(s.gid), o.Signature) != nil {
