@@ -77,23 +77,14 @@ func quantile[T any](sorted []T, q float64) T {
 	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
 }
 
-const healHead = `| members | rule | runs | one head p50 | p95 | worst | quiet p50 | worst | merges median | worst | commits median | CPU ms | dropped: commits | removals | messages |
-|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
-`
-
-func measureHeal(w io.Writer) error {
-	fmt.Fprintf(w, `A group is cut in halves for 20 s; each side commits two updates, removes one of its own members (from
-8 members on) and says three things; no message is lost, a round trip takes %v. *One head*: all
-members stand at one head for the first time, in round trips after the heal. *Quiet*: the last
-change of a head, when the losing side's removal and updates are done again. *Merges* are merge
-commits per fork, *commits* all that were made after the heal. *CPU* is processor time per member and
-fork from the heal to quiet, sync and simulated network included. *Dropped* is what is lost for good
-if the losing side is dropped instead of carried over: commits, removals among them, messages.
-
-`+healHead, roundTrip)
-	for _, n := range []int{4, 8, 16} {
-		for _, rule := range []string{"support", "tag", "depth"} {
-			if err := healRow(w, n, 20, rule); err != nil {
+func measureCatchUp(w io.Writer) error {
+	fmt.Fprintf(w, "Bytes that a member receives from the heal to its last change of head, median of the members; k updates\nwere committed on each side. Most of it is what gossip floods and sync sends twice. The ways are those\nof the table above.\n\n| members | way | k = 1 | k = 4 | k = 16 |\n|--:|---|--:|--:|--:|\n")
+	for _, n := range []int{4, 8, 16, 32} {
+		for _, way := range healings {
+			if n == 32 && way.name != "support" {
+				continue // as long as all others together
+			}
+			if err := catchUpRow(w, n, way); err != nil {
 				return err
 			}
 		}
@@ -101,75 +92,23 @@ if the losing side is dropped instead of carried over: commits, removals among t
 	return nil
 }
 
-// measureHealLarge has fewer runs: one costs half a minute of a core.
-func measureHealLarge(w io.Writer) error {
-	fmt.Fprint(w, "The same as above.\n\n", healHead)
-	for _, c := range []struct {
-		n    int
-		runs uint64
-		rule string
-	}{{32, 5, "support"}, {32, 2, "tag"}, {32, 2, "depth"}, {64, 3, "support"}, {64, 1, "tag"}, {64, 1, "depth"}} {
-		if err := healRow(w, c.n, c.runs, c.rule); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func healRow(w io.Writer, n int, runs uint64, rule string) error {
-	var one, quiet, cpu []float64
-	var merges, after []int
-	var commits, deeds, messages, bad int
-	for seed := uint64(1); seed <= runs; seed++ {
-		r, err := metered(halves(n, 2, rule, seed))
+func catchUpRow(w io.Writer, n int, way healing) error {
+	var cells []string
+	for _, k := range []int{1, 4, 16} {
+		s := halves(n, k, way.rule, 1)
+		s.Engine.MaxEpochs = way.engine.MaxEpochs
+		r, err := metered(s)
 		if err != nil {
 			return err
 		}
-		m := r.meter
-		if m.oneAt.IsZero() || !r.settled {
-			bad++
-			continue
+		cell := bytesText(float64(r.meter.caughtUp()))
+		if !r.settled {
+			cell += " (not settled)"
 		}
-		one, quiet = append(one, trips(m.oneAt.Sub(m.healAt))), append(quiet, trips(m.lastAt.Sub(m.healAt)))
-		cpu = append(cpu, float64((m.cpuLast-m.cpuHeal).Microseconds())/1000/float64(n))
-		merges, after = append(merges, len(m.merges)), append(after, m.after)
-		c, d, t := m.losses()
-		commits, deeds, messages = commits+c, deeds+d, messages+t
+		cells = append(cells, cell)
 	}
-	if len(one) == 0 {
-		_, err := fmt.Fprintf(w, "| %d | %s | %d | none settled |\n", n, rule, runs)
-		return err
-	}
-	slices.Sort(one)
-	slices.Sort(quiet)
-	slices.Sort(cpu)
-	slices.Sort(merges)
-	slices.Sort(after)
-	note := fmt.Sprint(runs)
-	if bad > 0 {
-		note += fmt.Sprintf(" (%d did not settle)", bad)
-	}
-	each := func(v int) float64 { return float64(v) / float64(len(one)) }
-	_, err := fmt.Fprintf(w, "| %d | %s | %s | %.1f | %.1f | %.1f | %.1f | %.1f | %d | %d | %d | %.1f | %.1f | %.1f | %.1f |\n",
-		n, rule, note, quantile(one, 0.5), quantile(one, 0.95), one[len(one)-1], quantile(quiet, 0.5), quiet[len(quiet)-1],
-		quantile(merges, 0.5), merges[len(merges)-1], quantile(after, 0.5), quantile(cpu, 0.5), each(commits), each(deeds), each(messages))
+	_, err := fmt.Fprintf(w, "| %d | %s | %s |\n", n, way.name, strings.Join(cells, " | "))
 	return err
-}
-
-func measureCatchUp(w io.Writer) error {
-	fmt.Fprintf(w, "Bytes that a member receives from the heal to its last change of head, median of the members; k updates\nwere committed on each side. Most of it is what gossip floods and sync sends twice.\n\n| members | k = 1 | k = 4 | k = 16 |\n|--:|--:|--:|--:|\n")
-	for _, n := range []int{4, 8, 16, 32} {
-		var cells []string
-		for _, k := range []int{1, 4, 16} {
-			r, err := metered(halves(n, k, "", 1))
-			if err != nil {
-				return err
-			}
-			cells = append(cells, bytesText(float64(r.meter.caughtUp())))
-		}
-		fmt.Fprintf(w, "| %d | %s |\n", n, strings.Join(cells, " | "))
-	}
-	return nil
 }
 
 func measureRetained(w io.Writer) error {
@@ -221,7 +160,7 @@ func ackRow(w io.Writer, n int, e Engine) error {
 		Network: Network{MinLatency: Span(roundTrip / 2), MaxLatency: Span(roundTrip / 2)}}
 	s.Engine.DeliverWait = Span(time.Second)
 	if n > 64 {
-		s.Network.Topology, s.Network.Degree = Random, 8
+		s.Network.Topology, s.Network.Degree, s.Network.Sync, s.Network.Fanout = Random, 8, Span(15*time.Second), 3
 	}
 	// The founding must be final before, or its acks are counted.
 	begin := 4 * max(time.Duration(e.AckMax), time.Duration(min(n, 128)/e.AckRate)*time.Second)

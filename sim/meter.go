@@ -72,8 +72,10 @@ func (m *meter) event(d *device, e group.Event) {
 		if !healed {
 			return
 		}
-		m.heads[d.name] = e.Head
-		if e.Kind == group.KindRemoved {
+		// Not by the event: a device that is removed follows the head, too.
+		if st, ok := d.status(); ok && st.State == "member" {
+			m.heads[d.name] = st.Head
+		} else {
 			delete(m.heads, d.name)
 		}
 		m.lastAt, m.cpuLast = d.world.now, cpuTime()
