@@ -51,13 +51,15 @@ func (g *Group) whyKept(e *epoch) (why, opens string) {
 // waitsFor says who must confirm before an epoch above the head can go.
 func (g *Group) waitsFor(id dag.ID) string {
 	behind, unsure := g.silent(id)
-	switch {
+	switch final := g.graph.Final(); {
+	case id != final && g.graph.IsAncestor(id, final):
+		return "a later epoch is final, but frames that others refer to have not arrived"
 	case len(behind) > 0:
 		return "not heard below it yet: " + listed(behind)
 	case len(unsure) > 0:
 		return "not confirmed below it yet by " + listed(unsure)
 	}
-	return "who was removed below it could still outvote the others"
+	return "who was removed below it could still outvote the others, or say that they could not open the way down"
 }
 
 // silent lists, by name, the voters of the head who were not heard below an

@@ -1,6 +1,7 @@
 package group_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -24,4 +25,51 @@ func TestLeavingWipes(t *testing.T) {
 		t.Error(err)
 	}
 	w.reload("cleo")
+}
+
+// Two of five followed a branch that lost, and were removed on the one that won
+// before they ever stood on it (simulator, plain seed 30). More than a third of
+// the voters of the fork could still say that they cannot open its first
+// commit, so nothing becomes final until they have said that they did.
+func TestRemovedMembersLetTheForkBecomeFinal(t *testing.T) {
+	w := newWorld(t, "ada", "ben", "cleo", "dan", "eve", "finn")
+	w.create("ada")
+	for _, n := range []string{"ben", "cleo", "dan", "eve"} {
+		w.join("ada", n)
+	}
+	w.run(20 * time.Second)
+	w.cut(1, "dan", "eve")
+	w.update("dan")
+	w.join("ada", "finn")
+	w.remove("ada", "dan")
+	w.remove("ben", "eve")
+	w.run(10 * time.Second)
+	w.heal()
+	for _, n := range []string{"dan", "eve"} {
+		if st := w.devices[n].g.Status(); st.State != "removed" {
+			t.Fatalf("%s is %s", n, st.State)
+		}
+	}
+	w.reload("eve")
+	for range 3 {
+		w.run(time.Minute)
+		w.sync()
+	}
+	if st := w.agree("ada", "ben", "cleo", "finn"); len(st.Members) != 4 {
+		t.Errorf("members %s", members(st))
+	}
+	for _, n := range []string{"ada", "ben", "cleo", "finn"} {
+		if st := w.devices[n].g.Status(); st.RetainedEpochs > 1 || st.ForksOpen > 0 {
+			t.Errorf("%s retains %d epochs, %d forks open: %s", n, st.RetainedEpochs, st.ForksOpen, st.Kept[len(st.Kept)-1].Why)
+		}
+	}
+	for _, n := range []string{"dan", "eve"} {
+		d := w.devices[n]
+		if st := d.g.Status(); st.State != "removed" {
+			t.Errorf("%s is %s", n, st.State)
+		}
+		if _, err := w.try(d, group.Send{Text: []byte("still here")}); !errors.Is(err, group.ErrNotMember) {
+			t.Errorf("%s may send: %v", n, err)
+		}
+	}
 }

@@ -181,3 +181,41 @@ func (w *world) held(g *group.Group) (out []string) {
 	}
 	return out
 }
+
+// A member speaks and is removed. The removal becomes final for somebody whom
+// what it said has not reached, though others link to it: the epoch that opens
+// it stays until it is here, or for DeliverWait (simulator, reopened seed 34).
+func TestFinalityWaitsForWhatIsMissing(t *testing.T) {
+	for _, comes := range []bool{true, false} {
+		w := newWorld(t, "ada", "ben", "cleo", "dan")
+		w.create("ada")
+		for _, n := range []string{"ben", "cleo", "dan"} {
+			w.join("ada", n)
+		}
+		w.run(20 * time.Second)
+		ben := w.devices["ben"]
+		lost := w.step(w.devices["dan"], group.Send{Text: []byte("lost on the way")}).Publish[0]
+		w.queue = nil
+		for _, n := range []string{"ada", "cleo"} {
+			w.step(w.devices[n], group.Receive{Blocks: [][]byte{lost.Data}, From: "dan"})
+		}
+		w.say("cleo", "after it")
+		w.remove("cleo", "dan")
+		w.run(w.cfg.DeliverWait / 2)
+		if st := w.devices["ada"].g.Status(); st.RetainedEpochs != 1 {
+			t.Errorf("ada, who lacks nothing, retains %d epochs", st.RetainedEpochs)
+		}
+		if comes {
+			w.step(ben, group.Receive{Blocks: [][]byte{lost.Data}, From: "cleo"})
+		} else {
+			w.run(w.cfg.DeliverWait)
+		}
+		w.run(time.Second)
+		if got := ben.texts(); slices.Contains(got, "dan: lost on the way") != comes {
+			t.Errorf("it came: %v; ben read %q", comes, got)
+		}
+		if st := ben.g.Status(); st.RetainedEpochs != 1 {
+			t.Errorf("it came: %v; ben retains %d epochs", comes, st.RetainedEpochs)
+		}
+	}
+}

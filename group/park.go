@@ -161,7 +161,7 @@ func (g *Group) unpark(c cid.Cid) {
 // settled frames link to, sorted. What only frames above all retained epochs
 // link to is not worth asking for any more.
 func (g *Group) Wants() []cid.Cid {
-	if len(g.waiters)+len(g.holes) == 0 {
+	if len(g.waiters)+len(g.holes)+len(g.unreadHoles) == 0 {
 		return nil
 	}
 	want := map[cid.Cid]struct{}{}

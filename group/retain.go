@@ -7,13 +7,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ipfs/go-cid"
+
 	"github.com/dmlsd/dmls/dag"
 )
 
 // retain forgets what is final, and what the caps no longer allow to keep
 // (design, section 5.6).
 func (s *step) retain() error {
-	if final := s.graph.Final(); final != "" && final != s.graph.Base() {
+	if final := s.graph.Final(); final != "" && final != s.graph.Base() && !s.awaits() {
 		s.resolveForks(final)
 		if err := s.forget(s.graph.Rebase(final), "final: every member confirmed a later epoch"); err != nil {
 			return err
@@ -46,6 +48,27 @@ func (s *step) settleSeen() {
 	for _, c := range sorted(s.seen) {
 		s.sent(c)
 	}
+}
+
+// awaits reports whether frames are known to be missing that may have been sent
+// in the epochs that are to be erased: a finality that comes before them would
+// lose what they say. That is waited for once, as long as a message waits
+// for those that it follows: a frame that nobody has holds up nothing (decision
+// 0096).
+func (s *step) awaits() bool {
+	d, wants := &s.due, s.Wants()
+	fresh := slices.ContainsFunc(wants, func(c cid.Cid) bool { _, was := d.missed[c]; return !was })
+	if fresh && d.erase.IsZero() {
+		d.erase = s.env.Now.Add(s.cfg.DeliverWait)
+	}
+	if fresh && s.env.Now.Before(d.erase) {
+		return true
+	}
+	d.erase, d.missed = time.Time{}, map[cid.Cid]struct{}{}
+	for _, c := range wants {
+		d.missed[c] = struct{}{}
+	}
+	return false
 }
 
 // retainOld erases the epochs of the incarnation that was given up, and the

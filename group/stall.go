@@ -21,7 +21,7 @@ const stallAfter = 6
 // there and this device owes nothing. There is one try for each base, since
 // some heads cannot become final before the caps, commit or no commit.
 func (s *step) watchStall(e *epoch) {
-	if s.due.stallBase == s.graph.Base() || s.graph.Base() == s.head || s.needsAck() || !s.allStand() {
+	if s.due.stallBase == s.graph.Base() || s.graph.Final() == s.head || s.needsAck() || !s.allStand() {
 		s.due.stall = time.Time{}
 		return
 	}

@@ -7,6 +7,8 @@ import (
 	"sort"
 	"time"
 
+	"github.com/ipfs/go-cid"
+
 	"github.com/dmlsd/dmls/dag"
 	"github.com/dmlsd/dmls/group/internal/plan"
 	"github.com/dmlsd/dmls/mls"
@@ -28,10 +30,12 @@ type due struct {
 
 	proofs    map[dag.Member]*proof // of equivocations, until somebody publishes one
 	relay     relay
-	diverge   time.Time // when members who are away count as gone another way
-	exit      time.Time // when a removal of this device was first seen that does not hold
-	stall     time.Time // when a head that all stand on should have become final
-	stallBase dag.ID    // the base for which that was tried
+	diverge   time.Time            // when members who are away count as gone another way
+	exit      time.Time            // when a removal of this device was first seen that does not hold
+	stall     time.Time            // when a head that all stand on should have become final
+	stallBase dag.ID               // the base for which that was tried
+	erase     time.Time            // when what is final is erased, though frames are missing
+	missed    map[cid.Cid]struct{} // frames that this was put off for, and that did not come
 	plan      *plan.Plan
 	planFor   dag.ID
 	planSeen  uint64 // frames settled when the plan was made
@@ -65,8 +69,10 @@ func (s *step) tick() error {
 		return s.wipe("this device is no member since " + s.goneAt.UTC().Format(time.RFC3339))
 	}
 	switch s.state {
-	case removed, copied:
+	case copied:
 		return nil
+	case removed:
+		return s.ackWhenDue()
 	case leaving, left:
 		return s.repeatLeave()
 	case stranded:
@@ -257,10 +263,13 @@ func texts(ids []dag.ID) []string {
 }
 
 // needsAck reports whether the others lack a frame of ours: one that stands on
-// the head, or one that confirms what we now find confirmable (design, 5.6).
+// the head, or one that confirms what we now find confirmable (design, 5.6). A
+// device that was removed owes that of the last epoch that it can read, and
+// nothing else: until it has stood there, it may still say that it could not open
+// the way down to it (decision 0095).
 func (s *step) needsAck() bool {
 	e := s.epochs[s.head]
-	if s.state != member || e == nil || e.leaves.len() == 1 {
+	if s.state != member && s.state != removed || e == nil || e.leaves.len() == 1 {
 		return false
 	}
 	at, _, _, ok := s.graph.Standing(s.self)
@@ -343,6 +352,8 @@ func (s *step) wake() time.Time {
 		for _, p := range s.due.proofs {
 			at(p.at)
 		}
+	case removed:
+		at(s.due.ack)
 	case stranded:
 		at(s.due.offer)
 	case leaving, left:
@@ -356,12 +367,16 @@ func (s *step) wake() time.Time {
 	for _, t := range s.delayed {
 		at(t)
 	}
+	at(s.due.erase)
 	at(s.nextExpiry())
 	return first
 }
 
 // prepare sets the timers that the new state asks for, at the end of a Step.
 func (s *step) prepare() error {
+	if s.state == removed {
+		return s.scheduleAck()
+	}
 	if s.state != member {
 		return nil
 	}

@@ -344,10 +344,11 @@ func checkReference(e *evidence, _ agreement) []string {
 const maxRetained = 2
 
 // checkBounds: after a quiet time only what is needed is retained. Where half
-// of the founders or more were removed, nothing becomes final, as they could
-// still outvote or tie the others, were their removals undone (design, section
-// 5.6); then only the caps bound what is retained. So it is where an adversary
-// is a member, who need not confirm anything.
+// of the founders or more were removed, or half of those who ever were admins,
+// nothing becomes final, as they could still outvote or tie the others, were
+// their removals undone (design, section 5.6); then only the caps bound what is
+// retained. So it is where an adversary is a member, who need not confirm
+// anything.
 func checkBounds(e *evidence, a agreement) []string {
 	stay := 0
 	for _, w := range e.witnesses {
@@ -355,7 +356,7 @@ func checkBounds(e *evidence, a agreement) []string {
 			stay++
 		}
 	}
-	if !e.settled || 2*stay <= e.scenario.Members || slices.ContainsFunc(sortedKeys(e.bad), func(id string) bool { return a.members[id] }) {
+	if !e.settled || 2*stay <= e.scenario.Members || e.outranked(a) || slices.ContainsFunc(sortedKeys(e.bad), func(id string) bool { return a.members[id] }) {
 		return nil
 	}
 	var out []string
@@ -365,6 +366,24 @@ func checkBounds(e *evidence, a agreement) []string {
 		}
 	}
 	return out
+}
+
+// outranked reports whether half of those who ever were admins, the founder
+// among them, are on the head no more.
+func (e *evidence) outranked(a agreement) bool {
+	rulers := map[string]bool{e.witnesses[0].id: true}
+	for _, d := range e.deeds {
+		if d.role == Promote {
+			rulers[d.of] = true
+		}
+	}
+	gone := 0
+	for id := range rulers {
+		if !a.members[id] {
+			gone++
+		}
+	}
+	return e.scenario.Policy == "admins" && 2*gone >= len(rulers)
 }
 
 // checkMemory: whatever somebody sends, what is kept stays within the caps and
