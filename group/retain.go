@@ -15,7 +15,9 @@ import (
 // retain forgets what is final, and what the caps no longer allow to keep
 // (design, section 5.6).
 func (s *step) retain() error {
-	if final := s.graph.Final(); final != "" && final != s.graph.Base() && !s.awaits() {
+	if final := s.graph.Final(); final == "" || final == s.graph.Base() {
+		s.due.erase = time.Time{}
+	} else if !s.awaits() {
 		s.resolveForks(final)
 		if err := s.forget(s.graph.Rebase(final), "final: every member confirmed a later epoch"); err != nil {
 			return err
