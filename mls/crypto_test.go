@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/hmac"
 	"encoding/hex"
 	"errors"
 	"testing"
@@ -176,5 +177,24 @@ func TestBadKeys(t *testing.T) {
 	}
 	if _, err := suiteByID(0xffff); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("unknown suite: %v", err)
+	}
+}
+
+// TestMACs: HMACs on the stack are those of the standard library.
+func TestMACs(t *testing.T) {
+	for _, h := range []hashAlgorithm{hashSHA256, hashSHA384, hashSHA512} {
+		for _, size := range []int{0, 1, 32, h.size(), h.block() - 1, h.block()} {
+			key, a, b := bytes.Repeat([]byte{0xa5}, size), bytes.Repeat([]byte{1}, size%65), []byte("b")
+			want := func(m []byte) []byte {
+				mac := hmac.New(h.new, key)
+				mac.Write(m)
+				return mac.Sum(nil)
+			}
+			gotA, gotB := make([]byte, h.size()), make([]byte, h.size())
+			h.macs(gotA, gotB, key, a, b)
+			equal(t, "the first of two MACs", gotA, want(a))
+			equal(t, "the second", gotB, want(b))
+			equal(t, "one MAC", h.appendMAC(nil, key, a, b), want(append(a, b...)))
+		}
 	}
 }

@@ -32,8 +32,7 @@ func (k *pprfKDF) Size() int { return k.alg.size() }
 
 // Children derives both children in place.
 func (k *pprfKDF) Children(left, right, node []byte) {
-	k.alg.appendMAC(left[:0], node, k.left, nil)
-	k.alg.appendMAC(right[:0], node, k.right, nil)
+	k.alg.macs(left, right, node, k.left, k.right)
 }
 
 // Output is DeriveSecret(leaf, "pprf").

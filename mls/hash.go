@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/binary"
 	"hash"
 )
 
@@ -76,20 +77,38 @@ func (h hashAlgorithm) appendMAC(dst, key, a, b []byte) []byte {
 	}
 	var stack [sha512.BlockSize + shortMAC]byte
 	buf := append(stack[:0], key...)[:n]
-	for i := range buf {
-		buf[i] ^= 0x36
-	}
+	xorEach(buf, 0x36)
 	buf = append(append(buf, a...), b...)
 	inner := h.appendSum(dst, buf)[len(dst):]
-	for i := range buf[:n] {
-		buf[i] ^= 0x36 ^ 0x5c
-	}
+	xorEach(buf[:n], 0x36^0x5c)
 	clear(buf[n:])
 	end := n + copy(buf[n:n+len(inner)], inner)
 	dst = h.appendSum(dst, buf[:end])
 	clear(buf)
 	clear(buf[:end])
 	return dst
+}
+
+// macs computes HMAC(key, a) and HMAC(key, b) in place. The key, of up to a
+// block, is set once; neither a nor b is longer than 64 bytes.
+func (h hashAlgorithm) macs(macA, macB, key, a, b []byte) {
+	var in, out [sha512.BlockSize + 64]byte
+	n := h.block()
+	copy(in[:], key)
+	copy(out[:], key)
+	xorEach(in[:n], 0x36)
+	xorEach(out[:n], 0x5c)
+	h.appendSum(macA[:0], h.appendSum(out[:n], append(in[:n], a...)))
+	h.appendSum(macB[:0], h.appendSum(out[:n], append(in[:n], b...)))
+	clear(in[:])
+	clear(out[:])
+}
+
+// xorEach xors each of 8k bytes with c, eight at a time.
+func xorEach(b []byte, c byte) {
+	for word := uint64(c) * 0x0101010101010101; len(b) >= 8; b = b[8:] {
+		binary.LittleEndian.PutUint64(b, binary.LittleEndian.Uint64(b)^word)
+	}
 }
 
 // extract is HKDF-Extract (RFC 5869); a nil salt is Nh zeros.

@@ -3,6 +3,7 @@ package pprf_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"math/rand/v2"
 	"testing"
 
@@ -25,25 +26,30 @@ type stackKDF struct{}
 func (stackKDF) Size() int { return sha256.Size }
 
 func (stackKDF) Children(left, right, node []byte) {
-	stackMAC(left, node, infoLeft)
-	stackMAC(right, node, infoRight)
+	inner, outer := padded(node, 0x36), padded(node, 0x5c)
+	stackMAC(left, inner, outer, infoLeft)
+	stackMAC(right, inner, outer, infoRight)
 }
 
 func (stackKDF) Output(leaf []byte) []byte {
 	out := make([]byte, sha256.Size)
-	stackMAC(out, leaf, infoPPRF)
+	stackMAC(out, padded(leaf, 0x36), padded(leaf, 0x5c), infoPPRF)
 	return out
 }
 
-func stackMAC(out, key []byte, info string) {
-	var inner, outer [sha256.BlockSize + sha256.Size]byte
-	for i := range sha256.BlockSize {
-		var k byte
-		if i < len(key) {
-			k = key[i]
-		}
-		inner[i], outer[i] = k^0x36, k^0x5c
+type block [sha256.BlockSize + sha256.Size]byte
+
+// padded is a key of 32 bytes as the first block of a hash.
+func padded(key []byte, pad byte) (b block) {
+	copy(b[:], key)
+	for i := 0; i < sha256.BlockSize; i += 8 {
+		word := binary.LittleEndian.Uint64(b[i:]) ^ uint64(pad)*0x0101010101010101
+		binary.LittleEndian.PutUint64(b[i:], word)
 	}
+	return b
+}
+
+func stackMAC(out []byte, inner, outer block, info string) {
 	n := sha256.BlockSize + copy(inner[sha256.BlockSize:], info)
 	h := sha256.Sum256(inner[:n])
 	copy(outer[sha256.BlockSize:], h[:])
