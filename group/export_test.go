@@ -10,6 +10,7 @@ import (
 
 	"github.com/dmlsd/dmls/dag"
 	"github.com/dmlsd/dmls/frame"
+	"github.com/dmlsd/dmls/internal/bend"
 	"github.com/dmlsd/dmls/mls"
 )
 
@@ -128,10 +129,19 @@ func (g *Group) WelcomeSignal(w Welcome) []byte {
 // named, and for all that share a node with them.
 func (g *Group) CommitSpoiled(env Env, r mls.CommitRequest, leaves ...uint32) (Output, error) {
 	s := &step{Group: g, env: env}
-	r.Spoil = func(node uint32) bool {
+	above := func(node uint32) bool {
 		half := uint32(1)<<bits.TrailingZeros32(^node) - 1 // half of the width of the subtree below
 		return slices.ContainsFunc(leaves, func(l uint32) bool { return node-half <= 2*l && 2*l <= node+half })
 	}
+	r.Bend = bend.With(func(p *mls.UpdatePath, sealed [][]uint32) {
+		for k, nodes := range sealed {
+			for i, node := range nodes {
+				if above(node) {
+					p.Nodes[k].EncryptedPathSecret[i].Ciphertext[0] ^= 1
+				}
+			}
+		}
+	})
 	if _, err := s.commitOnHead(r, nil); err != nil {
 		return Output{}, err
 	}

@@ -27,7 +27,7 @@ func (e *Epoch) makePath(t *transition, c LeafChange, s Signer, env Env) (*fresh
 		f.wipeAll()
 		return nil, err
 	}
-	t.tree, f.spoil = f.tree, t.spoil
+	t.tree = f.tree
 	if err := checkGroup(t.tree, t.extensions); err != nil {
 		f.wipeAll()
 		return nil, fmt.Errorf("%w: %w", ErrPath, err)

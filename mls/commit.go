@@ -3,6 +3,8 @@ package mls
 import (
 	"fmt"
 	"io"
+
+	"github.com/dmlsd/dmls/internal/bend"
 )
 
 // CommitRequest says what to commit. The zero value is an empty commit, which
@@ -16,13 +18,8 @@ type CommitRequest struct {
 	PSK               PSKLookup           // RFC 9420
 	Public            bool                // RFC 9420: frame it as PublicMessage
 	Credentials       CredentialValidator // nil: none are judged
-	// SpoilPath lets a test or an adversary of the simulator change the path
-	// before it is signed: what an insider can do to it. nil: nothing.
-	SpoilPath func(*UpdatePath)
-
-	// Spoil makes the commit of an adversary, for tests and simulators: what is
-	// sealed to the tree nodes that it names is rubbish (2i is leaf i).
-	Spoil func(node uint32) bool
+	// Bend is for adversaries within this module, and its type internal.
+	Bend bend.Path[UpdatePath]
 
 	founding bool // first commit of a successor group
 }
@@ -227,7 +224,7 @@ func (e *Epoch) Commit(r CommitRequest, s Signer, env Env) (*StagedCommit, error
 	if err != nil {
 		return nil, err
 	}
-	t := &transition{list: list, committer: e.self, founding: r.founding, spoil: r.Spoil}
+	t := &transition{list: list, committer: e.self, founding: r.founding}
 	withPath := e.schedule == DMLS || r.ForcePath || len(list) == 0
 	for _, p := range list {
 		withPath = withPath || pathRequired(p.Proposal)
@@ -251,9 +248,7 @@ func (e *Epoch) Commit(r CommitRequest, s Signer, env Env) (*StagedCommit, error
 			return nil, err
 		}
 		commit.Path = path.path
-		if r.SpoilPath != nil {
-			r.SpoilPath(path.path)
-		}
+		r.Bend.Apply(path.path, func() [][]uint32 { return path.sealed(t.added) })
 	}
 	c, err := e.frameCommit(t, commit, path, r, s, env)
 	if err != nil {

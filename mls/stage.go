@@ -20,7 +20,6 @@ type transition struct {
 	init             []byte           // of our own external commit
 	reinit           *ReInit          // closes the group
 	founding         bool             // first commit of a successor group, whose PSK may say so
-	spoil            func(node uint32) bool
 
 	tree       *RatchetTree // set by applyList
 	extensions []Extension  //

@@ -86,7 +86,6 @@ type freshPath struct {
 	pathSecrets  [][]byte          // one for each step, bottom up
 	commitSecret []byte            // the path secret after the last
 	privs        map[uint32][]byte // of the leaf and of each step
-	spoil        func(node uint32) bool
 }
 
 // createPath makes a path for sender, who is a member of t. The randomness is
@@ -173,18 +172,12 @@ func (f *freshPath) encrypt(context []byte, added []LeafIndex, env Env) error {
 	type job struct {
 		pub, secret, seed []byte
 		out               *HPKECiphertext
-		spoil             bool
 	}
 	var jobs []job
 	s := f.tree.s
 	for k, step := range f.steps {
 		var pubs [][]byte
-		var nodes []nodeIndex
-		step.sibling.resolve(step.copath, func(x nodeIndex, n *treeNode) {
-			if !x.isLeaf() || !slices.Contains(added, x.firstLeaf()) {
-				pubs, nodes = append(pubs, n.key()), append(nodes, x)
-			}
-		})
+		step.resolve(added, func(_ nodeIndex, n *treeNode) { pubs = append(pubs, n.key()) })
 		cts := make([]HPKECiphertext, len(pubs))
 		f.path.Nodes[k].EncryptedPathSecret = cts
 		for i, pub := range pubs {
@@ -194,7 +187,7 @@ func (f *freshPath) encrypt(context []byte, added []LeafIndex, env Env) error {
 			if err != nil {
 				return err
 			}
-			jobs = append(jobs, job{pub, f.pathSecrets[k], seed, &cts[i], f.spoil != nil && f.spoil(uint32(nodes[i]))})
+			jobs = append(jobs, job{pub, f.pathSecrets[k], seed, &cts[i]})
 		}
 	}
 	c := s.encryptContext(labelUpdatePathNode, context)
@@ -202,9 +195,7 @@ func (f *freshPath) encrypt(context []byte, added []LeafIndex, env Env) error {
 	env.each(len(jobs), func(i int) {
 		j := jobs[i]
 		*j.out, errs[i] = s.hpkeSeal(j.pub, c, j.secret, j.seed)
-		if clear(j.seed); j.spoil && errs[i] == nil {
-			j.out.Ciphertext[0] ^= 1
-		}
+		clear(j.seed)
 	})
 	for _, err := range errs {
 		if err != nil {
@@ -212,6 +203,25 @@ func (f *freshPath) encrypt(context []byte, added []LeafIndex, env Env) error {
 		}
 	}
 	return nil
+}
+
+// resolve visits the nodes that a path secret is sealed to: the resolution of
+// the child on the copath, without leaves that the same commit added.
+func (p *pathStep) resolve(added []LeafIndex, visit func(nodeIndex, *treeNode)) {
+	p.sibling.resolve(p.copath, func(x nodeIndex, n *treeNode) {
+		if !x.isLeaf() || !slices.Contains(added, x.firstLeaf()) {
+			visit(x, n)
+		}
+	})
+}
+
+// sealed lists the nodes that encrypt seals to, for each node of the path.
+func (f *freshPath) sealed(added []LeafIndex) [][]uint32 {
+	out := make([][]uint32, len(f.steps))
+	for k := range f.steps {
+		f.steps[k].resolve(added, func(x nodeIndex, _ *treeNode) { out[k] = append(out[k], uint32(x)) })
+	}
+	return out
 }
 
 const labelUpdatePathNode = "UpdatePathNode"

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dmlsd/dmls/frame"
 	"github.com/dmlsd/dmls/group"
+	"github.com/dmlsd/dmls/internal/bend"
 	"github.com/dmlsd/dmls/mls"
 )
 
@@ -117,12 +118,12 @@ func equivocator(in *insider, a Adversary) {
 func pathPoisoner(in *insider, a Adversary) {
 	in.every(a, func(int) {
 		if at := in.head(); at != "" {
-			b, _ := in.commit(at, mls.CommitRequest{SpoilPath: func(p *mls.UpdatePath) {
+			b, _ := in.commit(at, mls.CommitRequest{Bend: bend.With(func(p *mls.UpdatePath, _ [][]uint32) {
 				for i := range p.Nodes[len(p.Nodes)-1].EncryptedPathSecret {
 					c := p.Nodes[len(p.Nodes)-1].EncryptedPathSecret[i].Ciphertext
 					c[len(c)-1] ^= 1
 				}
-			}}, nil)
+			})}, nil)
 			in.send(b)
 		}
 	})
