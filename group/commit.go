@@ -165,6 +165,8 @@ func (s *step) takeOldCommit(a arrival, e *epoch, o *mls.Opened) (Result, error)
 	s.epochs[child.id] = child
 	s.writeEpoch(child)
 	s.put(s.epochKey(child.id)+"old", child.leaves.marshal(), Public)
+	s.emit(Event{Kind: KindReadable, CID: text(c.ID), Head: text(c.ID), Epoch: c.Number, From: hexKey(keyOf(c.Author)),
+		Name: s.names[keyOf(c.Author)], Why: "it continues the branch that this device gave up"})
 	c.Settled = true
 	s.commits[c.ID] = c
 	s.writeCommit(c)

@@ -19,6 +19,7 @@ const (
 	KindNeedsApproval Kind = "needs_approval" // a losing operation that nobody may redo unasked
 	KindDropped       Kind = "dropped"        // a losing operation that the branch that won overrules
 	KindDiverged      Kind = "diverged"       // members went on where this device cannot follow; Actions: their names
+	KindReadable      Kind = "readable"       // a branch that this device is not on, and whose messages it can read; Head: the epoch
 	KindResent        Kind = "message_resent"
 	KindJoined        Kind = "joined"  // this device joined; From and Name: the inviter, Text: the group's name
 	KindRemoved       Kind = "removed" // this device was removed

@@ -113,6 +113,8 @@ func (s *step) keepRival(w *welcomed) {
 	s.epochs[e.id] = e
 	s.writeEpoch(e)
 	s.put(s.epochKey(e.id)+"old", e.leaves.marshal(), Public)
+	s.emit(Event{Kind: KindReadable, CID: text(e.id), Head: text(e.id), Epoch: e.mls.Number(), From: hexKey(w.inviter),
+		Name: s.names[w.inviter], Why: "this device was added again there, too"})
 	s.forgetUnread(s.mayOpenNow)
 }
 

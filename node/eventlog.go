@@ -42,7 +42,7 @@ func minor(e group.Event) bool {
 	switch e.Kind {
 	case group.KindEpoch, group.KindCommit, group.KindForkOpened, group.KindForkResolved, group.KindMerge,
 		group.KindPunctured, group.KindErased, group.KindUnopenable, group.KindResent, group.KindDropped,
-		group.KindNeedsApproval, group.KindDiverged:
+		group.KindNeedsApproval, group.KindDiverged, group.KindReadable:
 		return true
 	case group.KindCompacted:
 		return e.Why == superseded

@@ -159,7 +159,7 @@ func application(f sighting) bool { return f.kind == "message" || f.kind == "ack
 func (l *loot) returns() []string {
 	var out []string
 	for _, e := range l.later {
-		if e.Kind == group.KindRejoined && e.CID != "" {
+		if e.Kind == group.KindReadable || e.Kind == group.KindRejoined && e.CID != "" {
 			out = append(out, e.Head)
 		}
 	}

@@ -128,7 +128,7 @@ func (l *loot) holds() []string {
 	gone := []string{"remove " + l.name, "leave " + l.name, "re-add " + l.name}
 	for _, e := range l.log {
 		switch {
-		case e.Kind == group.KindJoined, e.Kind == group.KindRejoined && e.CID != "":
+		case e.Kind == group.KindJoined, e.Kind == group.KindReadable, e.Kind == group.KindRejoined && e.CID != "":
 			held[e.Head] = true
 		case e.Kind == group.KindCommit && !slices.ContainsFunc(e.Actions, func(a string) bool { return slices.Contains(gone, a) }):
 			held[e.CID] = true
