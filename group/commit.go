@@ -139,12 +139,12 @@ func (s *step) takeCommit(a arrival, e *epoch, o *mls.Opened) (Result, error) {
 	return Result{CID: a.cid, Verdict: Applied}, nil
 }
 
-// takeOldCommit follows the branch of an incarnation that this device gave up.
-// Nothing there is ours to follow in the graph, but what is said below the
-// commit, by members who still count us in, is for us to read. Epochs that a
-// Welcome for our offers leads to stay as they are: we may enter them yet.
+// takeOldCommit follows a branch that this device is not on: that of the
+// incarnation that it gave up, or one where it was added again by a rival. What
+// is said below the commit, by members who count us in, is for us to read. If
+// we enter the branch, its commits go into the graph (revive).
 func (s *step) takeOldCommit(a arrival, e *epoch, o *mls.Opened) (Result, error) {
-	if o.Commit.Child == nil || s.former == nil || !e.leaves.has(s.former.self) {
+	if o.Commit.Child == nil {
 		return s.settleUnread(a, unread, Stale, ErrErased), nil
 	}
 	info, err := readGroup(o.Commit.Child.GroupContext().Extensions)
@@ -166,7 +166,7 @@ func (s *step) takeOldCommit(a arrival, e *epoch, o *mls.Opened) (Result, error)
 	s.writeEpoch(child)
 	s.put(s.epochKey(child.id)+"old", child.leaves.marshal(), Public)
 	s.emit(Event{Kind: KindReadable, CID: text(c.ID), Head: text(c.ID), Epoch: c.Number, From: hexKey(keyOf(c.Author)),
-		Name: s.names[keyOf(c.Author)], Why: "it continues the branch that this device gave up"})
+		Name: s.names[keyOf(c.Author)], Why: "it continues a branch that this device can read"})
 	c.Settled = true
 	s.commits[c.ID] = c
 	s.writeCommit(c)
