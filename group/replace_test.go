@@ -264,3 +264,78 @@ func TestRivalReaddsAreSettledSoon(t *testing.T) {
 		}
 	}
 }
+
+// As before, and both sides go on below their re-adds: what is said there is for
+// the joiner, too, whichever of the two it entered first (simulator, merges
+// seeds 59 and 83).
+func TestBothSidesOfARivalReaddAreRead(t *testing.T) {
+	for _, first := range []string{"dan", "ben"} { // ben's side wins
+		t.Run(first, func(t *testing.T) {
+			w := newWorld(t, "ada", "ben", "cleo", "dan", "eve", "finn")
+			w.cfg = group.LAN()
+			w.create("ada")
+			for _, n := range []string{"ben", "cleo", "dan", "eve"} {
+				w.join("ada", n)
+			}
+			w.run(20 * time.Second)
+			w.cut(1, "eve")
+			w.join("eve", "finn")
+			w.update("ada")
+			w.say("ben", "x")
+			w.say("cleo", "x")
+			w.run(5 * time.Second)
+			w.heal()
+			finn := w.devices["finn"]
+			for range 100 {
+				if w.run(100 * time.Millisecond); finn.g.Status().State == "stranded" {
+					break
+				}
+			}
+			w.run(2 * time.Second)
+			kp := finn.g.OfferedKeyPackage()
+			if kp == nil {
+				t.Fatalf("finn, %s, offers nothing", finn.g.Status().State)
+			}
+			w.cut(2, "dan", "eve")
+			w.island["finn"] = w.island[first]
+			welcome := map[string]group.Welcome{}
+			for _, by := range []string{"dan", "ben"} {
+				welcome[by] = w.step(w.devices[by], group.Change{Add: [][]byte{kp}}).Welcomes[0]
+				if by == first {
+					w.step(finn, group.Hear{Payload: w.devices[by].g.WelcomeSignal(welcome[by]), From: by})
+				}
+				w.flush()
+				w.say(by, by+" in the epoch of the re-add")
+				w.update(by)
+				w.say(by, by+" below it")
+			}
+			w.say("cleo", "x")
+			w.say("ada", "x")
+			w.heal()
+			for range 40 {
+				for _, by := range []string{"dan", "ben"} {
+					w.step(finn, group.Hear{Payload: w.devices[by].g.WelcomeSignal(welcome[by]), From: by})
+				}
+				w.run(time.Second)
+				w.sync()
+			}
+			w.agree("ada", "ben", "cleo", "dan", "eve", "finn")
+			for _, by := range []string{"dan", "ben"} {
+				for _, what := range []string{" in the epoch of the re-add", " below it"} {
+					if text := by + ": " + by + what; !slices.Contains(finn.texts(), text) {
+						t.Errorf("finn never read %q; it read %q", text, finn.texts())
+					}
+				}
+			}
+			before := finn.digest()
+			w.reload("finn")
+			if w.agree("ada", "finn"); finn.digest() != before {
+				t.Error("finn loaded is another")
+			}
+			w.say("finn", "back")
+			if got := w.devices["ada"].texts(); got[len(got)-1] != "finn: back" {
+				t.Errorf("ada read %q", got)
+			}
+		})
+	}
+}

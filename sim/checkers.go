@@ -179,7 +179,8 @@ func checkThief(e *evidence, _ agreement) []string {
 
 // checkOrder: what one sender says is read in the order in which it was said,
 // but for messages that had to be sent again: their sender learns only later
-// that they were lost.
+// that they were lost. A device that was added again reads an earlier epoch later
+// if the Welcome of a rival re-add reaches it later.
 func checkOrder(e *evidence, _ agreement) []string {
 	var out []string
 	at := map[string]int{}
@@ -187,12 +188,14 @@ func checkOrder(e *evidence, _ agreement) []string {
 		at[s.text] = i
 	}
 	for _, w := range e.witnesses {
-		last := map[string]int{}
+		last, epoch, back := map[string]int{}, map[string]uint64{}, false
 		for _, ev := range w.log {
+			back = back || ev.Kind == group.KindRejoined
 			i, known := at[ev.Text]
-			if ev.Kind != group.KindMessage || !known || e.said[i].again {
+			if ev.Kind != group.KindMessage || !known || e.said[i].again || back && ev.Epoch < epoch[ev.From] {
 				continue
 			}
+			epoch[ev.From] = ev.Epoch
 			if before, ok := last[ev.From]; ok && i < before {
 				out = append(out, fmt.Sprintf("%s read %s of %s after %s", w.name, ev.Text, ev.Name, e.said[before].text))
 			}
