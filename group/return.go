@@ -36,7 +36,7 @@ func (s *step) hearWelcome(ref, b []byte) error {
 	case here != nil && (s.state == member || !here.old || s.told && s.present != id):
 		return nil
 	}
-	s.leaveBase(with)
+	s.leaveBase()
 	if err := s.enter(w, here); err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (g *Group) leadsBack(base dag.ID, with *rejoin) bool {
 // leaveBase gives up the present incarnation. All offers stay until the new
 // base is sure to: a rival commit may have added us by this one or by another
 // of them, and win.
-func (s *step) leaveBase(with *rejoin) {
+func (s *step) leaveBase() {
 	s.entered, s.notified, s.told = true, nil, false
 	s.put(s.key("entered"), []byte{1}, Public)
 	if s.former == nil {
@@ -74,11 +74,10 @@ func (s *step) leaveBase(with *rejoin) {
 	for r := range s.base.all() {
 		s.del(s.rowKey(leafOf(r.Member)), Public)
 	}
-	parted := with.offer.replaces == addedBy(with.offer.Joiner)
 	for _, id := range slices.Sorted(maps.Keys(s.unsettled)) {
-		// Elders carry over what the old branch did, unless they cannot read it:
-		// then everybody answers for their own work.
-		if c := s.commits[id]; !parted || c.Author == "" || keyOf(c.Author) != keyOf(s.self) {
+		// Elders carry over what they could open; who came by a branch that lost is
+		// not waited for, so everybody answers for their own work.
+		if c := s.commits[id]; c.Author == "" || keyOf(c.Author) != keyOf(s.self) {
 			s.settleCommit(c)
 		}
 	}
