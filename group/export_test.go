@@ -50,6 +50,14 @@ func (g *Group) Notice(to dag.Member, head cid.Cid) []byte {
 	return g.gossip.SealSignal(n.marshal())
 }
 
+// NoticeAt is a notice that names the incarnation that the head has.
+func (g *Group) NoticeAt(to dag.Member, head cid.Cid, present dag.ID) []byte {
+	s := &step{Group: g}
+	n := notice{Joiner: to, Head: head, Present: present, Signer: g.id.ID()}
+	n.Signature, _ = s.signed(labelNotice, n.content(g.gid))
+	return g.gossip.SealSignal(n.marshal())
+}
+
 func (g *Group) Offer(joiner dag.Member, head cid.Cid, kp []byte) []byte {
 	s := &step{Group: g}
 	o := offer{Joiner: joiner, Head: head, KeyPackage: kp}

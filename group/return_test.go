@@ -1,0 +1,157 @@
+package group_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/dmlsd/dmls/dag"
+	"github.com/dmlsd/dmls/group"
+)
+
+// twiceAdded: finn, whose branch lost, is added again by dan and by ben at once,
+// with eve on dan's side and ada and cleo on ben's; it has entered by neither.
+func twiceAdded(t *testing.T) (w *world, welcome map[string]group.Welcome) {
+	w = newWorld(t, "ada", "ben", "cleo", "dan", "eve", "finn")
+	w.cfg = group.LAN()
+	w.create("ada")
+	for _, n := range []string{"ben", "cleo", "dan", "eve"} {
+		w.join("ada", n)
+	}
+	w.run(20 * time.Second)
+	w.cut(1, "eve")
+	w.join("eve", "finn")
+	w.update("ada")
+	w.say("ben", "x")
+	w.say("cleo", "x")
+	w.run(5 * time.Second)
+	w.heal()
+	finn := w.devices["finn"]
+	for range 100 {
+		if w.run(100 * time.Millisecond); finn.g.Status().State == "stranded" {
+			break
+		}
+	}
+	w.run(2 * time.Second)
+	kp := finn.g.OfferedKeyPackage()
+	if kp == nil {
+		t.Fatalf("finn, %s, offers nothing", finn.g.Status().State)
+	}
+	w.cut(1, "dan", "eve")
+	w.cut(2, "ada", "ben", "cleo")
+	w.cut(3, "finn")
+	welcome = map[string]group.Welcome{}
+	for _, by := range []string{"dan", "ben"} {
+		welcome[by] = w.step(w.devices[by], group.Change{Add: [][]byte{kp}}).Welcomes[0]
+	}
+	return w, welcome
+}
+
+// lead tells finn, as its present incarnation, where others have its key, and
+// gives it a Welcome.
+func (w *world) lead(by group.Welcome, from string, tell ...string) {
+	finn, d := w.devices["finn"], w.devices[from]
+	at := mustCID(w.t, d.g.Status().Head)
+	for _, n := range tell {
+		w.step(finn, group.Hear{Payload: w.devices[n].g.NoticeAt(finn.g.SelfMember(), at, dag.ID(at.Bytes())), From: n})
+	}
+	w.step(finn, group.Hear{Payload: d.g.WelcomeSignal(by), From: from})
+	w.flush()
+}
+
+// A device that is led to and fro between two rival re-adds goes on in each
+// where it was: at the head that it had, with the next number of its chain, and
+// after a restart, too.
+func TestEnteredAgain(t *testing.T) {
+	w, welcome := twiceAdded(t)
+	finn, dan := w.devices["finn"], w.devices["dan"]
+	w.lead(welcome["dan"], "dan", "dan")
+	w.cut(1, "finn")
+	w.sync()
+	there := mustCID(t, dan.g.Status().Head) // where dan added finn
+	w.update("dan")
+	w.say("finn", "one")
+	head, ready := finn.g.Status().Head, func() uint64 { next, _ := finn.g.Chain(); return next }
+	if next := ready(); head != dan.g.Status().Head || next == 0 {
+		t.Fatalf("finn is not with dan: %s, next %d", finn.g.Status().State, next)
+	}
+	was := ready()
+
+	w.cut(2, "finn")
+	w.lead(welcome["ben"], "ben", "ada", "ben", "cleo")
+	w.sync()
+	w.say("finn", "two")
+	w.agree("ben", "finn")
+	w.reload("finn")
+	w.agree("ben", "finn")
+
+	w.cut(1, "finn")
+	for _, n := range []string{"dan", "eve", "cleo"} {
+		w.step(finn, group.Hear{Payload: w.devices[n].g.NoticeAt(finn.g.SelfMember(), there, dag.ID(there.Bytes())), From: n})
+	}
+	w.step(finn, group.Hear{Payload: dan.g.WelcomeSignal(welcome["dan"]), From: "dan"})
+	if got := finn.g.Status().Head; got != head {
+		t.Fatalf("finn, %s, is at %s, was at %s", finn.g.Status().State, got, head)
+	}
+	if next := ready(); next < was {
+		t.Fatalf("the next frame is number %d, was %d", next, was)
+	}
+	w.say("finn", "three")
+	w.agree("dan", "eve", "finn")
+	w.run(5 * time.Second) // it follows what dan has not seen
+	if got := dan.texts(); got[len(got)-1] != "finn: three" {
+		t.Errorf("dan read %q", got)
+	}
+	before := finn.digest()
+	w.reload("finn")
+	if w.agree("dan", "finn"); finn.digest() != before {
+		t.Error("finn loaded is another")
+	}
+}
+
+// While a device waits to be let into the branch that it was told of, another
+// Welcome for its offers does not lead it astray.
+func TestRivalWelcomeDoesNotLead(t *testing.T) {
+	w, welcome := twiceAdded(t)
+	finn, dan, ben := w.devices["finn"], w.devices["dan"], w.devices["ben"]
+	at := mustCID(t, dan.g.Status().Head)
+	for _, n := range []string{"dan", "eve"} {
+		w.step(finn, group.Hear{Payload: w.devices[n].g.NoticeAt(finn.g.SelfMember(), at, dag.ID(at.Bytes())), From: n})
+	}
+	w.step(finn, group.Hear{Payload: ben.g.WelcomeSignal(welcome["ben"]), From: "ben"})
+	if st := finn.g.Status(); st.State != "stranded" || !finn.has(group.KindReadable) {
+		t.Fatalf("finn is %s, has readable %v", st.State, finn.has(group.KindReadable))
+	}
+	w.step(finn, group.Hear{Payload: dan.g.WelcomeSignal(welcome["dan"]), From: "dan"})
+	if st := finn.g.Status(); st.State != "member" || st.Head != dan.g.Status().Head {
+		t.Fatalf("finn is %s at %s", st.State, st.Head)
+	}
+	w.cut(2, "finn")
+	w.say("ben", "read all the same")
+	w.sync()
+	if got := finn.texts(); len(got) == 0 || got[len(got)-1] != "ben: read all the same" {
+		t.Errorf("finn read %q", got)
+	}
+}
+
+// The word of one whom our head removed strands a device only until it hears
+// others on its head.
+func TestNoticeByTheRemoved(t *testing.T) {
+	w := newWorld(t, "ada", "ben", "cleo", "dan")
+	w.create("ada")
+	for _, n := range []string{"ben", "cleo"} {
+		w.join("ada", n)
+	}
+	w.join("ben", "dan")
+	w.run(20 * time.Second)
+	dan := w.devices["dan"]
+	w.cut(1, "ben")
+	w.remove("ada", "ben")
+	w.step(dan, group.Hear{Payload: w.devices["ben"].g.NoticeAt(dan.g.SelfMember(), mustCID(t, "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"), ""), From: "ben"})
+	if s := dan.g.Status().State; s != "stranded" {
+		t.Fatalf("dan is %s", s)
+	}
+	w.say("cleo", "here we are")
+	if s := dan.g.Status().State; s != "member" {
+		t.Errorf("dan is %s", s)
+	}
+}
