@@ -105,6 +105,9 @@ const maxCut = 4096
 
 // compactDue removes what Keep does not keep, in a commit of its own.
 func (d *Driver) compactDue(now time.Time, gid string, g *running) error {
+	if g.broken != nil {
+		return nil
+	}
 	if n := d.c.Keep.Events; n > 0 && len(g.log.minor) > n+n/8 {
 		if err := d.compactMinor(gid, g, min(len(g.log.minor)-n, maxCut)); err != nil {
 			return err

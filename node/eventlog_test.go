@@ -177,7 +177,7 @@ func TestMessagesExpire(t *testing.T) {
 // Cursors outlive a compaction: a reader from anywhere gets what is there from
 // its cursor on, and the event that stands for what is not.
 func TestCursorsAfterCompaction(t *testing.T) {
-	n, ctx := openFake(t, newEther(), "a", newMemStore()), short5(t)
+	n, ctx := openFake(t, newEther(), "a", newMemStore()), t.Context()
 	gid, err := n.CreateGroup(ctx, "ops")
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"math/rand/v2"
@@ -35,16 +36,20 @@ type file struct {
 }
 
 // diskOf reads the directory until nothing changes meanwhile.
-func diskOf(t *testing.T, s *Store, point string) disk {
+func diskOf(t *testing.T, dir, point string, names []string) disk {
 	t.Helper()
 	read := func() map[string]file {
 		files := map[string]file{}
-		_ = filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
+		_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || d.Name() == reserveFile || d.Name() == lockFile {
 				return nil
 			}
-			if b, err := os.ReadFile(path); err == nil {
-				files[path[len(s.dir)+1:]] = file{bytes.Clone(bytes.TrimRight(b, "\x00")), int64(len(b))}
+			fi, err := d.Info()
+			if err != nil {
+				return nil
+			}
+			if b, err := readSparse(path); err == nil {
+				files[path[len(dir)+1:]] = file{b, fi.Size()}
 			}
 			return nil
 		})
@@ -54,9 +59,30 @@ func diskOf(t *testing.T, s *Store, point string) disk {
 	for files := read(); ; {
 		again := read()
 		if maps.EqualFunc(files, again, same) {
-			return disk{point, files, slices.Clone(s.files.names)}
+			return disk{point, files, slices.Clone(names)}
 		}
 		files = again
+	}
+}
+
+// readSparse reads a file up to the zeros at its end, of a log only up to a
+// stretch of zeros, for it is appended to.
+func readSparse(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var b []byte
+	for piece := make([]byte, 256<<10); ; {
+		n, err := io.ReadFull(f, piece)
+		full := bytes.TrimRight(piece[:n], "\x00")
+		if b = append(b, piece[:n]...); err != nil || len(full) == 0 && filepath.Ext(path) == ".mem" {
+			if err == io.EOF || err == io.ErrUnexpectedEOF {
+				err = nil
+			}
+			return bytes.TrimRight(b, "\x00"), err
+		}
 	}
 }
 
@@ -93,9 +119,9 @@ var tails = []struct {
 	cut  func(r *rand.Rand, tail []byte) []byte
 }{
 	{"lost", func(_ *rand.Rand, tail []byte) []byte { return nil }},
-	{"there", func(_ *rand.Rand, tail []byte) []byte { return tail }},
-	{"cut off", func(r *rand.Rand, tail []byte) []byte { return tail[:r.IntN(len(tail)+1)/sector*sector] }},
-	{"cut in a sector", func(r *rand.Rand, tail []byte) []byte { return tail[:r.IntN(len(tail)+1)] }},
+	{"there", func(_ *rand.Rand, tail []byte) []byte { return bytes.Clone(tail) }},
+	{"cut off", func(r *rand.Rand, tail []byte) []byte { return bytes.Clone(tail[:r.IntN(len(tail)+1)/sector*sector]) }},
+	{"cut in a sector", func(r *rand.Rand, tail []byte) []byte { return bytes.Clone(tail[:r.IntN(len(tail)+1)]) }},
 	{"without its beginning", func(r *rand.Rand, tail []byte) []byte {
 		return slices.Concat(make([]byte, min(sector, len(tail))), tail[min(sector, len(tail)):])
 	}},
@@ -125,11 +151,16 @@ func cut(r *rand.Rand, from, to disk, tail func(*rand.Rand, []byte) []byte, name
 		was, there := from.files[name]
 		if filepath.Ext(name) == ".mem" {
 			// Sectors that hold something durable stay whole; the rest is the tail.
-			keep := 0
-			if there {
-				keep = min(len(was.bytes), len(now.bytes))
+			// Where a file system has written nothing yet it reads zeros, so the head of
+			// a new log, 20 bytes, may be lost but not be garbage.
+			keep := min(len(was.bytes), len(now.bytes))
+			lost := tail(r, now.bytes[keep:])
+			if head := min(20, len(lost)); !there && r.IntN(2) == 0 {
+				clear(lost[:head])
+			} else if !there {
+				copy(lost, now.bytes[:head])
 			}
-			now.bytes = append(bytes.Clone(now.bytes[:keep]), tail(r, now.bytes[keep:])...)
+			now.bytes = append(bytes.Clone(now.bytes[:keep]), lost...)
 			out.files[name] = now
 		}
 		if name == markFile && r.IntN(2) == 0 { // never synced
@@ -139,7 +170,7 @@ func cut(r *rand.Rand, from, to disk, tail func(*rand.Rand, []byte) []byte, name
 		}
 	}
 	// The root file is written in the step that ends with "root done" alone.
-	if to.point == "root done" && r.IntN(2) == 0 {
+	if to.point == "root done" && names && r.IntN(2) == 0 {
 		was, now := from.files[rootFile], to.files[rootFile]
 		b := make([]byte, slotCount*slotStride)
 		copy(b, now.bytes)
@@ -176,20 +207,20 @@ func TestPowerCut(t *testing.T) {
 			r := rand.New(rand.NewPCG(7, 8))
 			var s *Store
 			var steps []disk
-			o := Options{Dir: filepath.Join(t.TempDir(), "home"), EraseInterval: c.interval}
+			o := Options{Dir: filepath.Join(swiftDir(t), "home"), EraseInterval: c.interval}
 			s = openErase(t, o)
 			record := func(point string) error {
 				if point != "write" {
-					steps = append(steps, diskOf(t, s, point))
+					steps = append(steps, diskOf(t, s.dir, point, s.files.names))
 				}
 				return nil
 			}
-			model, images, after, fresh := map[string]string{}, 0, 0, 0
+			model, images, after, fresh, opening := map[string]string{}, 0, 0, 0, 0
 			bulk := func(n int) group.Op {
 				return group.Op{Key: "g/bulk", Value: bytes.Repeat([]byte{byte(n)}, 240<<10), Class: group.Secret}
 			}
-			for n := range 60 {
-				if n%30 < 20 { // nearly fills a log
+			for n := range 80 {
+				if n%40 < 28 { // nearly fills a log
 					b := []group.Op{bulk(n)}
 					if model = applied(model, b); s.Commit(t.Context(), b) != nil {
 						t.Fatal("no bulk")
@@ -198,18 +229,18 @@ func TestPowerCut(t *testing.T) {
 				}
 				b := append(history(r, n), bulk(n))
 				next := applied(model, b)
-				steps = []disk{diskOf(t, s, "before")}
+				steps = []disk{diskOf(t, s.dir, "before", s.files.names)}
 				s.hook = record
 				if err := s.Commit(t.Context(), b); err != nil {
 					t.Fatal(err)
 				}
-				steps = append(steps, diskOf(t, s, "acknowledged"))
+				steps = append(steps, diskOf(t, s.dir, "acknowledged", s.files.names))
 				acked := len(steps) - 1
 				if n%4 == 3 {
 					if err := s.Erase(t.Context()); err != nil {
 						t.Fatal(err)
 					}
-					steps = append(steps, diskOf(t, s, "erased"))
+					steps = append(steps, diskOf(t, s.dir, "erased", s.files.names))
 				}
 				s.hook = nil
 				for i := 1; i < len(steps); i++ {
@@ -235,9 +266,32 @@ func TestPowerCut(t *testing.T) {
 					}
 				}
 				model = next
+				if n%40 < 38 {
+					continue
+				}
+				// While the store is opened nothing is new but a generation.
+				shutInside(t, s)
+				steps = []disk{diskOf(t, o.Dir, "closed", nil)}
+				again := o
+				again.hook = func(point string) error {
+					if point != "write" {
+						steps = append(steps, diskOf(t, o.Dir, point, nil))
+					}
+					return nil
+				}
+				s = openErase(t, again)
+				s.hook = nil
+				for i := 1; i < len(steps); i++ {
+					kind := tails[r.IntN(len(tails))]
+					images++
+					if _, err := cut(r, steps[i-1], steps[i], kind.cut, true).holds(t, o, model, model, true); err != nil {
+						t.Fatalf("batch %d, opening, between %q and %q, the tail of the log %s: %v", n, steps[i-1].point, steps[i].point, kind.name, err)
+					}
+					opening++
+				}
 			}
-			t.Logf("%d images of the disk, %d with the batch, %d with a log of no durable name", images, after, fresh)
-			if fresh == 0 || after < images/4 || images-after < images/8 {
+			t.Logf("%d images of the disk, %d with the batch, %d with a log of no durable name, %d while it was opened", images, after, fresh, opening)
+			if fresh < 2 || opening < 8 || after < 8 || images-opening-after < 4 {
 				t.Error("too few states were tried")
 			}
 		})
@@ -254,12 +308,27 @@ func applied(model map[string]string, ops []group.Op) map[string]string {
 	return next
 }
 
+// swiftDir is a directory in memory, if there is room: what is opened there is
+// on no disk that could lose it.
+func swiftDir(t *testing.T) string {
+	t.Helper()
+	const shm = "/dev/shm"
+	if free, err := freeBytes(shm); err == nil && free > 512<<20 {
+		if dir, err := os.MkdirTemp(shm, "dmls-test-"); err == nil {
+			t.Cleanup(func() { os.RemoveAll(dir) })
+			return dir
+		}
+	}
+	return t.TempDir()
+}
+
 // holds opens a store on a disk and tells whether it is in the state after.
 func (d disk) holds(t *testing.T, o Options, before, after map[string]string, mustAfter bool) (int, error) {
 	t.Helper()
-	o.Dir = filepath.Join(t.TempDir(), "home")
+	dir := swiftDir(t)
+	defer os.RemoveAll(dir)
+	o.Dir = filepath.Join(dir, "home")
 	d.write(t, o.Dir)
-	defer os.RemoveAll(o.Dir)
 	s, err := Open(t.Context(), o)
 	if err != nil {
 		return 0, err
@@ -300,7 +369,7 @@ func TestLyingDisk(t *testing.T) {
 	}{{"before acknowledging", EraseNow}, {"gathered", maxErase}} {
 		t.Run(c.name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(9, 10))
-			o := Options{Dir: filepath.Join(t.TempDir(), "home"), EraseInterval: c.interval}
+			o := Options{Dir: filepath.Join(swiftDir(t), "home"), EraseInterval: c.interval}
 			s := openErase(t, o)
 			var disks []disk
 			var models []map[string]string
@@ -311,7 +380,7 @@ func TestLyingDisk(t *testing.T) {
 				if err := s.Commit(t.Context(), b); err != nil {
 					t.Fatal(err)
 				}
-				disks, models = append(disks, diskOf(t, s, "acknowledged")), append(models, model)
+				disks, models = append(disks, diskOf(t, s.dir, "acknowledged", s.files.names)), append(models, model)
 			}
 			refused, earlier := 0, 0
 			for lost := 1; lost < len(disks); lost++ {
@@ -327,7 +396,7 @@ func TestLyingDisk(t *testing.T) {
 						delete(d.files, markFile)
 					}
 					at := o
-					at.Dir = filepath.Join(t.TempDir(), "home")
+					at.Dir = filepath.Join(swiftDir(t), "home")
 					d.write(t, at.Dir)
 					s, err := Open(t.Context(), at)
 					switch {

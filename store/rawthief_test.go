@@ -132,7 +132,7 @@ func (th *rawThief) look() {
 		if err != nil || d.IsDir() || d.Name() != rootFile && filepath.Ext(path) != ".mem" {
 			return nil
 		}
-		if b, err := os.ReadFile(path); err == nil {
+		if b, err := readSparse(path); err == nil {
 			th.read(path, b)
 		}
 		return nil
