@@ -182,10 +182,14 @@ func (r *reader) varint() int {
 // vec reads opaque<V>: a copy, unless the reader aliases.
 func (r *reader) vec() []byte { return r.raw(r.varint()) }
 
+// part cuts off the content of a vector.
+func (r *reader) part() []byte { return r.take(r.varint()) }
+
 // sub reads T<V> and returns a reader of its elements. Its errors are also
 // the errors of r; a loop over "for !s.empty()" therefore needs no check.
+// It is short enough to be inlined, and the reader then needs no allocation.
 func (r *reader) sub() *reader {
-	b := r.take(r.varint())
+	b := r.part()
 	return &reader{buf: b, err: r.err, up: r, alias: r.alias}
 }
 

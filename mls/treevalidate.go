@@ -155,6 +155,13 @@ func (s *suite) chainsFrom(p *parentNode, c *treeNode, cx nodeIndex, sibling *tr
 	if int(c.resolved) != len(unmerged)+1 {
 		return 0
 	}
+	if len(unmerged) == 0 && !c.blank() { // all of it is C itself, and nearly always so
+		hash := c.parentHash()
+		if hash != nil && bytes.Equal(hash, s.parentHash(p, s.hashWithout(sibling, sx, below(p.unmerged, sx)))) {
+			return 1
+		}
+		return 0
+	}
 	var want []byte
 	count := 0
 	rest := make([]LeafIndex, 0, len(unmerged))

@@ -85,33 +85,57 @@ func Measure() Primitives {
 
 	key := ed25519.NewKeyFromSeed(secret)
 	p.Sign = median(func() { ed25519.Sign(key, message) })
-	p.Verify = Verify(1)
+	p.Verify = Verify()
 	p.Seal32 = median(func() { sealOnce(secret[:16], message[:32]) })
 	kilobyte := make([]byte, 1024)
 	p.Seal1K = median(func() { sealOnce(secret[:16], kilobyte) })
 	return p
 }
 
-// Verify is the median of one Ed25519 verification while so many cores do the
-// same. With one it is the primitive; with all, what the machine leaves of it.
-func Verify(cores int) time.Duration {
-	key := ed25519.NewKeyFromSeed(make([]byte, 32))
-	verifier, message := key.Public().(ed25519.PublicKey), make([]byte, 300)
-	signature := ed25519.Sign(key, message)
-	times := make([]time.Duration, cores)
+// Verify is the median of one Ed25519 verification.
+func Verify() time.Duration {
+	s := newSigned(0)
+	return median(s.verify)
+}
+
+// VerifyOn verifies n different signatures on so many cores at once and gives
+// the time that this took, divided by n: what the machine can do for as long as
+// a join lasts, interruptions included.
+func VerifyOn(cores, n int) time.Duration {
+	all := make([]signed, 256)
+	for i := range all {
+		all[i] = newSigned(byte(i))
+	}
 	var wait sync.WaitGroup
-	for i := range times {
+	begin := time.Now()
+	for core := range cores {
 		wait.Go(func() {
-			times[i] = median(func() {
-				if !ed25519.Verify(verifier, message, signature) {
-					panic("floor: own signature refused")
-				}
-			})
+			for i := core; i < n; i += cores {
+				all[i%len(all)].verify()
+			}
 		})
 	}
 	wait.Wait()
-	slices.Sort(times)
-	return times[cores/2]
+	return time.Since(begin) / time.Duration(n)
+}
+
+// signed is a message with its signature.
+type signed struct {
+	key                ed25519.PublicKey
+	message, signature []byte
+}
+
+func newSigned(i byte) signed {
+	seed, message := make([]byte, 32), make([]byte, 300)
+	seed[0], message[0] = i, i
+	key := ed25519.NewKeyFromSeed(seed)
+	return signed{key.Public().(ed25519.PublicKey), message, ed25519.Sign(key, message)}
+}
+
+func (s *signed) verify() {
+	if !ed25519.Verify(s.key, s.message, s.signature) {
+		panic("floor: own signature refused")
+	}
 }
 
 func sealOnce(key, plain []byte) {
