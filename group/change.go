@@ -107,7 +107,7 @@ func addable(env Env, e *epoch, b []byte) (*mls.KeyPackage, []mls.Proposal, erro
 		return nil, nil, ErrSelfRemove
 	case old != "":
 		return kp, []mls.Proposal{&mls.Remove{Removed: mls.LeafIndex(leafOf(old))}, &mls.Add{KeyPackage: *kp}}, nil
-	case e.leaves.find(string(kp.LeafNode.SignatureKey)) != "":
+	case e.find(string(kp.LeafNode.SignatureKey)) != "":
 		return nil, nil, ErrAlready
 	}
 	return kp, []mls.Proposal{&mls.Add{KeyPackage: *kp}}, nil

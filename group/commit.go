@@ -226,7 +226,7 @@ func (c *commit) roles(e *epoch, f effect) {
 		if f.added[key] {
 			return c.Added[slices.IndexFunc(c.Added, func(m dag.Member) bool { return keyOf(m) == key })]
 		}
-		return e.leaves.find(key)
+		return e.find(key)
 	}
 	for _, k := range f.promoted() {
 		c.Promoted = append(c.Promoted, find(k))

@@ -215,7 +215,7 @@ func (s *step) leftBy(by *commit) {
 // because its author is on our head, with the right to.
 func (s *step) stillThere(c *commit) bool {
 	e, author := s.epochs[s.head], keyOf(c.Author)
-	return s.graph.Head() == c.ID || e.leaves.find(author) != "" && e.info.mayRemove(author)
+	return s.graph.Head() == c.ID || e.find(author) != "" && e.info.mayRemove(author)
 }
 
 // deserted reports whether more than half of the other members of our head

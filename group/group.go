@@ -43,6 +43,15 @@ func newEpoch(id dag.ID, e *mls.Epoch, info groupInfo, leaves leafTable) *epoch 
 		seen: map[string]struct{}{}, sent: map[ratchet]uint64{}, kept: map[cid.Cid][]byte{}}
 }
 
+// find returns the member with a signature key. That there is none takes
+// O(log n).
+func (e *epoch) find(key string) dag.Member {
+	if !e.mls.Tree().HasSignatureKey([]byte(key)) {
+		return ""
+	}
+	return e.leaves.find(key)
+}
+
 // chain names a sender as links do.
 type chain struct {
 	leaf   uint32

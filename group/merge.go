@@ -91,7 +91,7 @@ func (s *step) commonWork(p *plan.Plan, e *epoch, gone map[uint32]bool) *job {
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.offers)) {
-		o, old := s.offers[key], e.leaves.find(key)
+		o, old := s.offers[key], e.find(key)
 		if old != "" && !gone[leafOf(old)] && old != s.self && s.takesPlace(o, old) {
 			j.adds, gone[leafOf(old)] = append(j.adds, o), true
 			w.bytes(o.ref)
@@ -151,7 +151,7 @@ func staying(e *epoch, gone map[uint32]bool, pass func(key string) bool) []uint3
 func ownUpdates(p *plan.Plan, e *epoch) *job {
 	j := &job{update: true, id: append([]byte(e.id), "update"...)}
 	for _, key := range p.Updates {
-		if m := e.leaves.find(key); m != "" {
+		if m := e.find(key); m != "" {
 			j.candidates = append(j.candidates, leafOf(m))
 		}
 	}
@@ -244,7 +244,7 @@ func (s *step) ask() {
 
 func (g *Group) whyNot(o plan.Op) string {
 	switch e := g.epochs[g.head]; {
-	case e.leaves.find(o.Author) == "":
+	case e.find(o.Author) == "":
 		return "its author is no member any more"
 	case !e.info.mayRemove(o.Author):
 		return "its author is no admin any more"

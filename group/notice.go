@@ -28,7 +28,7 @@ func (s *step) planNotices() {
 		}
 		wait := 2 * s.cfg.NoticeEvery
 		switch {
-		case s.epochs[s.head].leaves.find(a.Who.Key) != "":
+		case s.epochs[s.head].find(a.Who.Key) != "":
 			wait = s.cfg.rivalDelay() // a rival re-add: until its votes are in, the choice may flip
 		case a.Author == keyOf(s.self):
 			wait = 0
@@ -78,7 +78,7 @@ func (s *step) notices() error {
 // a KeyPackage that can be taken there.
 func (s *step) notify(m dag.Member) error {
 	n := notice{Joiner: m, Head: cidOf(s.head), Signer: s.id.ID()}
-	if now := s.epochs[s.head].leaves.find(keyOf(m)); now != "" {
+	if now := s.epochs[s.head].find(keyOf(m)); now != "" {
 		n.Present = addedBy(now)
 	}
 	if o := s.offers[keyOf(m)]; o != nil && s.bound(o) && o.replaces == n.Present {
@@ -125,7 +125,7 @@ func (s *step) hearOffer(o *offer) {
 	if o.replaces == "" {
 		open = slices.ContainsFunc(s.plans().Adds, func(a plan.Op) bool { return a.Who.Key == key })
 	} else {
-		old := s.epochs[s.head].leaves.find(key)
+		old := s.epochs[s.head].find(key)
 		open = old != "" && s.replacing(o, old)
 	}
 	if !open || !s.bound(o) {

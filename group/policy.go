@@ -174,7 +174,7 @@ func (f effect) checkContext(e *epoch) error {
 		return fmt.Errorf("%w: only admins promote and demote", ErrForbidden)
 	}
 	for _, k := range f.next.Admins {
-		if f.goes(k) || !f.added[k] && e.leaves.find(k) == "" {
+		if f.goes(k) || !f.added[k] && e.find(k) == "" {
 			return fmt.Errorf("%w: an admin who is no member", ErrForbidden)
 		}
 	}

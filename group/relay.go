@@ -41,7 +41,7 @@ func (r *relay) mayPass(now time.Time, every, rest time.Duration, joiner, one st
 
 func (s *step) relayNotice(n notice) {
 	e := s.epochs[s.head]
-	if e == nil || n.Joiner == s.self || string(n.Signer) == keyOf(s.self) || e.leaves.find(string(n.Signer)) == "" {
+	if e == nil || n.Joiner == s.self || string(n.Signer) == keyOf(s.self) || e.find(string(n.Signer)) == "" {
 		return
 	}
 	if !s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 4*s.cfg.NoticeEvery, "notice"+string(n.Joiner), string(n.Signer), 1) {

@@ -50,7 +50,7 @@ func replaceable(e *epoch, kp *mls.KeyPackage) (dag.Member, error) {
 	if err != nil || id == "" {
 		return "", err
 	}
-	m := e.leaves.find(string(kp.LeafNode.SignatureKey))
+	m := e.find(string(kp.LeafNode.SignatureKey))
 	if m == "" || addedBy(m) != id {
 		return "", fmt.Errorf("%w: a KeyPackage that replaces an incarnation which is not there", ErrForbidden)
 	}

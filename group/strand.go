@@ -125,7 +125,7 @@ func (s *step) backHere(author dag.Member) {
 func (g *Group) notifiersHere() bool {
 	e := g.epochs[g.head]
 	for key := range g.notified {
-		if e != nil && e.leaves.find(key) != "" {
+		if e != nil && e.find(key) != "" {
 			return true
 		}
 	}

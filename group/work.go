@@ -340,7 +340,7 @@ func (s *step) wake() time.Time {
 			at(t)
 		}
 		for _, o := range s.offers {
-			if old := s.epochs[s.head].leaves.find(keyOf(o.Joiner)); old != "" && s.replacing(o, old) {
+			if old := s.epochs[s.head].find(keyOf(o.Joiner)); old != "" && s.replacing(o, old) {
 				if t := o.heard.Add(s.cfg.ReaddDelay); t.After(s.env.Now) {
 					at(t)
 				}

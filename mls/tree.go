@@ -236,8 +236,8 @@ func (t *RatchetTree) hasEncryptionKey(key []byte) bool {
 	return t.keys.has(newKeyID(keyKindEncryption, key), 0)
 }
 
-// hasSignatureKey reports whether a signature key is in the tree.
-func (t *RatchetTree) hasSignatureKey(key []byte) bool {
+// HasSignatureKey reports whether a signature key is in the tree.
+func (t *RatchetTree) HasSignatureKey(key []byte) bool {
 	return t.keys.has(newKeyID(keyKindSignature, key), 0)
 }
 

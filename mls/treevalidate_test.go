@@ -138,7 +138,7 @@ func TestUniqueKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "tree hash after a re-add", again.TreeHash(), c.tree.TreeHash())
-	if !again.hasSignatureKey(leaf.SignatureKey) || !again.hasEncryptionKey(leaf.EncryptionKey) || again.hasEncryptionKey(leaf.SignatureKey) {
+	if !again.HasSignatureKey(leaf.SignatureKey) || !again.hasEncryptionKey(leaf.EncryptionKey) || again.hasEncryptionKey(leaf.SignatureKey) {
 		t.Error("index of keys is wrong")
 	}
 }
