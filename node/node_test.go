@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -556,5 +557,18 @@ func TestTicksUnderLoad(t *testing.T) {
 	senders.Wait()
 	if err := n.Close(); err != nil || ticks < 10 {
 		t.Errorf("%d ticks in half a second, %v", ticks, err)
+	}
+}
+
+// A node gives the engine all of its cores: joining a large group is work for
+// more than one.
+func TestNodeHasCores(t *testing.T) {
+	n := &Node{c: Config{Now: time.Now}}
+	parallel, sum := n.env().Parallel, new(atomic.Int64)
+	if parallel == nil {
+		t.Fatal("the engine runs on one core")
+	}
+	if parallel(100, func(i int) { sum.Add(int64(i)) }); sum.Load() != 4950 {
+		t.Errorf("0 to 99 make %d", sum.Load())
 	}
 }
