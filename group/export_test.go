@@ -182,3 +182,9 @@ func (g *Group) Proof(env Env, m dag.Member, a, b cid.Cid) []byte {
 	w, _ := s.evidence(b)
 	return equivocation{Member: m, Of: [2]mls.Evidence{v, w}}.marshal()
 }
+
+// Answers and Rejoins count the Welcomes and the private keys that are kept for
+// the case that a re-add has to be repeated.
+func (g *Group) Answers() int { return len(g.answered) }
+
+func (g *Group) Rejoins() int { return len(g.rejoins) }

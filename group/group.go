@@ -34,8 +34,9 @@ type epoch struct {
 	sent   map[ratchet]uint64  // smallest seq of frames that were sent here
 	kept   map[cid.Cid][]byte  // blocks whose keys stay: handshakes and our own frames, for proofs
 	born   time.Time
-	old    bool  // of an incarnation that this device gave up; opens messages only
-	seeds  seeds // of its base, if it is old
+	reads  time.Time // of a rival Welcome: what was said there has until then to come; in memory only
+	old    bool      // of an incarnation that this device gave up; opens messages only
+	seeds  seeds     // of its base, if it is old
 }
 
 func newEpoch(id dag.ID, e *mls.Epoch, info groupInfo, leaves leafTable) *epoch {

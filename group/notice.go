@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/dmlsd/dmls/dag"
 	"github.com/dmlsd/dmls/group/internal/plan"
@@ -189,44 +190,63 @@ func (s *step) dropOffer(o *offer) {
 // answerOffer sends the Welcome to the joiner and keeps it: it may get lost, or
 // be needed when a rival re-add that the joiner entered by loses in turn.
 func (s *step) answerOffer(o *offer, at dag.ID, bundle []byte) {
-	a := answer{at: at, bundle: bundle}
+	a := answer{at: at, joiner: s.epochs[at].leaves.find(keyOf(o.Joiner)), since: time.Unix(s.env.Now.Unix(), 0), bundle: bundle}
 	s.answered[string(o.ref)] = a
 	s.put(s.answerKey(o.ref), a.marshal(), Secret)
 	s.dropOffer(o)
 	s.signal(o.from, marshalWelcome(o.ref, bundle))
 }
 
-// answer is a Welcome that answered an offer, with the commit that it is for.
+// answer is a Welcome that answered an offer, with the commit that it is for and
+// the incarnation that this added.
 type answer struct {
 	at     dag.ID
+	joiner dag.Member
+	since  time.Time
 	bundle []byte
 }
 
 func (a answer) marshal() []byte {
 	var w buffer
 	w.bytes([]byte(a.at))
+	w.bytes([]byte(a.joiner))
+	w.u64(uint64(a.since.Unix()))
 	w.bytes(a.bundle)
 	return w.b
 }
 
 func parseAnswer(b []byte) (answer, error) {
 	r := cursor{b: b}
-	a := answer{at: dag.ID(r.bytes()), bundle: r.bytes()}
-	if err := r.done(); err != nil {
+	at, joiner, since, bundle := r.bytes(), r.bytes(), r.u64(), r.bytes()
+	err := r.done()
+	if err == nil {
+		_, err = parseIncarnation(joiner)
+	}
+	if err != nil {
 		return answer{}, fmt.Errorf("%w: answer: %w", ErrRecords, err)
 	}
-	return a, nil
+	return answer{at: dag.ID(at), joiner: dag.Member(joiner), since: time.Unix(int64(since), 0), bundle: bundle}, nil
 }
 
-// dropAnswers erases the Welcomes whose commits are final, for then the joiner
-// has confirmed, or were dropped.
+// dropAnswers erases the Welcomes that are of no more use: their commits are
+// final, or were dropped, and the device that they are for has spoken there. As
+// long as it has not, it may still be without, and what was said to it with it:
+// until MaxAge (decision 0098).
 func (s *step) dropAnswers() {
 	for _, ref := range slices.Sorted(maps.Keys(s.answered)) {
-		if at := s.answered[ref].at; !s.graph.Has(at) || at == s.graph.Base() {
+		a := s.answered[ref]
+		final := !s.graph.Has(a.at) || a.at == s.graph.Base()
+		if final && s.spoke(a.joiner) || s.env.Now.Sub(a.since) >= s.cfg.MaxAge {
 			delete(s.answered, ref)
 			s.del(s.answerKey([]byte(ref)), Secret)
 		}
 	}
+}
+
+// spoke reports whether a frame of an incarnation was opened here.
+func (g *Group) spoke(m dag.Member) bool {
+	f := g.frames[g.ends[chain{leafOf(m), cidOf(addedBy(m))}]]
+	return f != nil && f.Author == m
 }
 
 func (s *step) answerKey(ref []byte) string { return s.key("answer/" + hexKey(string(ref))) }

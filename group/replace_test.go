@@ -339,3 +339,82 @@ func TestBothSidesOfARivalReaddAreRead(t *testing.T) {
 		})
 	}
 }
+
+// Who added a joiner again is cut off before its Welcome arrives, and comes back
+// when another has put a new incarnation in the place of the silent one: what
+// was said in between is for the joiner, too.
+func TestWelcomeOfAReplacedReadd(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		w := newWorld(t, "ada", "ben", "cleo", "dan", "eve", "finn")
+		w.create("ada")
+		for _, n := range []string{"ben", "cleo", "dan", "eve"} {
+			w.join("ada", n)
+		}
+		w.run(20 * time.Second)
+		w.cut(1, "eve")
+		w.join("eve", "finn")
+		w.update("ada")
+		w.say("ben", "x")
+		w.run(5 * time.Second)
+		w.heal()
+		finn := w.devices["finn"]
+		for range 100 {
+			if w.run(100 * time.Millisecond); finn.g.Status().State == "stranded" {
+				break
+			}
+		}
+		w.flush()
+		w.cut(1, "finn") // its offer is known, the Welcome goes astray
+		var adder string
+		for range 300 {
+			w.run(100 * time.Millisecond)
+			for _, n := range []string{"ada", "ben", "cleo", "dan", "eve"} {
+				for _, e := range w.devices[n].events {
+					if e.Kind == group.KindMerge && e.Mine && slices.Contains(e.Actions, "add finn") {
+						adder = n
+					}
+				}
+			}
+			if adder != "" {
+				break
+			}
+		}
+		if adder == "" {
+			t.Fatal("nobody added finn again")
+		}
+		others := slices.DeleteFunc([]string{"ada", "ben", "cleo", "dan", "eve"}, func(n string) bool { return n == adder })
+		w.flush()
+		w.say(others[0], "to finn, who is not there yet")
+		w.cut(2, adder)
+		w.island["finn"] = 0
+		for range 6 {
+			w.sync()
+			w.run(20 * time.Second)
+		}
+		w.agree(append(others, "finn")...)
+		if restart {
+			w.reload("finn")
+			w.reload(adder)
+		}
+		w.heal()
+		for range 8 {
+			w.run(20 * time.Second)
+			w.sync()
+		}
+		w.agree("ada", "ben", "cleo", "dan", "eve", "finn")
+		if text := others[0] + ": to finn, who is not there yet"; !slices.Contains(finn.texts(), text) {
+			t.Errorf("restart %v: finn never read what %s said; it read %q", restart, others[0], finn.texts())
+		}
+		for _, n := range w.names() {
+			if st := w.devices[n].g.Status(); st.RetainedEpochs > 1 || w.devices[n].g.Rejoins() > 0 {
+				t.Errorf("restart %v: %s retains %d epochs and %d offers", restart, n, st.RetainedEpochs, w.devices[n].g.Rejoins())
+			}
+		}
+		w.run(w.cfg.MaxAge + time.Minute)
+		for _, n := range w.names() {
+			if w.devices[n].g.Answers() > 0 {
+				t.Errorf("restart %v: %s keeps %d Welcomes after MaxAge", restart, n, w.devices[n].g.Answers())
+			}
+		}
+	}
+}

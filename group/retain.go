@@ -24,6 +24,7 @@ func (s *step) retain() error {
 		}
 	}
 	s.retainOld()
+	s.dropAnswers()
 	for len(s.epochs) > s.cfg.MaxEpochs && s.graph.Base() != s.head {
 		if err := s.retire(fmt.Sprintf("more than %d epochs were kept while %s", s.cfg.MaxEpochs, s.whoStays())); err != nil {
 			return err
@@ -85,13 +86,13 @@ func (s *step) retainOld() {
 	}
 	for _, e := range s.oldEpochs() {
 		switch {
-		case sure:
+		case sure && !s.env.Now.Before(e.reads):
 			s.erase(e, "the branch on which this device was added again is final")
 		case s.env.Now.Sub(e.born) >= s.cfg.MaxAge:
 			s.erase(e, fmt.Sprintf("kept for %v while a member stayed silent", s.cfg.MaxAge))
 		}
 	}
-	if sure {
+	if sure && !s.awaitsWelcome() {
 		s.dropOffers()
 	}
 }
@@ -166,7 +167,6 @@ func (s *step) forget(dropped []dag.ID, why string) error {
 		return err
 	}
 	s.settleCommits()
-	s.dropAnswers()
 	s.dirty = true
 	return nil
 }

@@ -107,6 +107,11 @@ func (s *step) keepRival(w *welcomed) {
 	for _, r := range w.rows {
 		e.leaves = e.leaves.set(leafOf(r.Member), r.Member)
 	}
+	e.reads = s.env.Now.Add(s.cfg.DeliverWait)
+	if s.commits[e.id] == nil { // once it is erased, its Welcome must not be taken again
+		s.commits[e.id] = &commit{ID: e.id, Number: w.epoch.Number(), Base: true, Settled: true}
+		s.writeCommit(s.commits[e.id])
+	}
 	s.keepSeeds(e.id, w.rows)
 	e.seeds = s.seeds[e.id]
 	s.epochs[e.id] = e

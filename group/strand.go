@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/ipfs/go-cid"
 
@@ -241,6 +242,35 @@ func (s *step) askRivals() {
 		return
 	}
 	s.due.offer = s.env.Now.Add(s.cfg.NoticeEvery)
+	for _, j := range s.rejoins {
+		s.signal("", j.offer.marshal())
+	}
+}
+
+// awaitsWelcome reports whether an offer of ours was to replace an incarnation
+// that this device never entered: somebody added us again, its Welcome went
+// astray, and what was said there is for us. That is waited for until MaxAge
+// (decision 0098).
+func (s *step) awaitsWelcome() bool {
+	return s.state == member && s.entered && slices.ContainsFunc(s.rejoins, func(j *rejoin) bool {
+		id := j.offer.replaces
+		return id != "" && s.epochs[id] == nil && s.commits[id] == nil && s.env.Now.Before(s.givenUp(j))
+	})
+}
+
+// givenUp returns when an offer is MaxAge old.
+func (s *step) givenUp(j *rejoin) time.Time {
+	made := time.Unix(int64(j.keys.KeyPackage.LeafNode.Lifetime.NotBefore), 0).Add(clockSlack)
+	return made.Add(s.cfg.MaxAge)
+}
+
+// awaitWelcome repeats all offers while a Welcome is awaited, with growing pauses.
+func (s *step) awaitWelcome() {
+	if !s.awaitsWelcome() || s.env.Now.Before(s.due.offer) {
+		return
+	}
+	s.due.offers = min(s.due.offers+1, 10)
+	s.due.offer = s.env.Now.Add(s.cfg.NoticeEvery << (s.due.offers - 1))
 	for _, j := range s.rejoins {
 		s.signal("", j.offer.marshal())
 	}

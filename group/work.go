@@ -78,6 +78,7 @@ func (s *step) tick() error {
 	case stranded:
 		return s.repeatOffer()
 	}
+	s.awaitWelcome()
 	if err := s.publishProofs(); err != nil {
 		return err
 	}
@@ -327,6 +328,9 @@ func (s *step) wake() time.Time {
 	}
 	switch s.state {
 	case member:
+		if s.awaitsWelcome() {
+			at(s.due.offer)
+		}
 		at(s.due.ack)
 		at(s.due.workAt)
 		at(s.due.stall)
@@ -368,6 +372,21 @@ func (s *step) wake() time.Time {
 		at(t)
 	}
 	at(s.due.erase)
+	for _, e := range s.oldEpochs() {
+		if e.reads.After(s.env.Now) {
+			at(e.reads)
+		}
+	}
+	for _, a := range s.answered {
+		at(a.since.Add(s.cfg.MaxAge))
+	}
+	if s.entered {
+		for _, j := range s.rejoins {
+			if t := s.givenUp(j); t.After(s.env.Now) {
+				at(t)
+			}
+		}
+	}
 	at(s.nextExpiry())
 	return first
 }
