@@ -145,7 +145,7 @@ type Group struct {
 
 	offers   map[string]*offer    // of stranded joiners, by key
 	rejoins  []*rejoin            // our own while stranded, the oldest first
-	entered  bool                 // one of them brought us here; they are kept until the base is sure to stay
+	entered  bool                 // one of them brought us here; they are kept until the base is sure to stay and no Welcome is awaited
 	former   *former              // who we were before, for as long
 	seeds    map[dag.ID]seeds     // by bases that were given up
 	gaps     map[cid.Cid]struct{} // frames that are missing in the chains of what was opened below those

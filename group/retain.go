@@ -92,6 +92,9 @@ func (s *step) retainOld() {
 			s.erase(e, fmt.Sprintf("kept for %v while a member stayed silent", s.cfg.MaxAge))
 		}
 	}
+	if sure {
+		s.dropFormer()
+	}
 	if sure && !s.awaitsWelcome() {
 		s.dropOffers()
 	}
@@ -272,9 +275,17 @@ func (s *step) dropOffers() {
 		s.dropRejoin(j)
 	}
 	if s.entered {
-		s.entered, s.former = false, nil
+		s.entered = false
 		s.dropSeeds()
 		s.del(s.key("entered"), Public)
+	}
+	s.dropFormer()
+}
+
+// dropFormer ends the time in which the members of the base before are heard.
+func (s *step) dropFormer() {
+	if s.former != nil {
+		s.former = nil
 		s.del(s.key("former"), Public)
 	}
 }

@@ -30,6 +30,9 @@ func (s *step) hearWelcome(ref, b []byte) error {
 		w.epoch.Wipe() // keys that were used there stay used
 	}
 	switch {
+	case here == nil && s.state == member && s.former == nil && !s.consented(id):
+		w.epoch.Wipe() // the present base is sure, and this is no Welcome that it lacks
+		return nil
 	case here == nil && (s.state == member || !s.leadsBack(id, with)):
 		s.keepRival(w)
 		return nil

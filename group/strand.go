@@ -258,6 +258,11 @@ func (s *step) awaitsWelcome() bool {
 	})
 }
 
+// consented reports whether an offer of ours was to replace what a commit added.
+func (g *Group) consented(id dag.ID) bool {
+	return slices.ContainsFunc(g.rejoins, func(j *rejoin) bool { return j.offer.replaces == id })
+}
+
 // givenUp returns when an offer is MaxAge old.
 func (s *step) givenUp(j *rejoin) time.Time {
 	made := time.Unix(int64(j.keys.KeyPackage.LeafNode.Lifetime.NotBefore), 0).Add(clockSlack)
