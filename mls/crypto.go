@@ -75,7 +75,11 @@ func (s *suite) refHash(label string, value []byte) []byte {
 
 // signContent is SignContent of Section 5.1.2.
 func signContent(label string, content []byte) []byte {
-	w := writer{make([]byte, 0, len(labelPrefix)+len(label)+len(content)+8)}
+	return appendSignContent(make([]byte, 0, len(labelPrefix)+len(label)+len(content)+8), label, content)
+}
+
+func appendSignContent(b []byte, label string, content []byte) []byte {
+	w := writer{b}
 	w.label(label)
 	w.vec(content)
 	return w.buf
@@ -92,7 +96,12 @@ func (s *suite) signWithLabel(signer Signer, label string, content []byte) ([]by
 
 // verifyWithLabel is VerifyWithLabel of Section 5.1.2.
 func (s *suite) verifyWithLabel(public []byte, label string, content, signature []byte) error {
-	if !s.sig.verify(public, signContent(label, content), signature) {
+	return s.verifyContent(public, label, signContent(label, content), signature)
+}
+
+// verifyContent is verifyWithLabel for a SignContent that was made.
+func (s *suite) verifyContent(public []byte, label string, signed, signature []byte) error {
+	if !s.sig.verify(public, signed, signature) {
 		return fmt.Errorf("%w: %s", ErrSignature, label)
 	}
 	return nil

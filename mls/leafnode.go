@@ -148,10 +148,17 @@ func ParseLeafNode(b []byte) (*LeafNode, error) {
 	return &l, nil
 }
 
+const labelLeafNodeTBS = "LeafNodeTBS"
+
 // tbs is LeafNodeTBS: group id and index are signed unless the leaf was made
 // before its group.
 func (l *LeafNode) tbs(groupID []byte, index LeafIndex) []byte {
 	w := &writer{make([]byte, 0, len(l.raw)+len(groupID)+8)}
+	l.writeTBS(w, groupID, index)
+	return w.buf
+}
+
+func (l *LeafNode) writeTBS(w *writer, groupID []byte, index LeafIndex) {
 	if n := len(l.Signature); l.raw != nil {
 		w.raw(l.raw[:len(l.raw)-varintLen(n)-n])
 	} else {
@@ -161,13 +168,12 @@ func (l *LeafNode) tbs(groupID []byte, index LeafIndex) []byte {
 		w.vec(groupID)
 		w.u32(uint32(index))
 	}
-	return w.buf
 }
 
 // signLeaf completes a leaf: signature and kept encoding.
 func (s *suite) signLeaf(l *LeafNode, signer Signer, groupID []byte, index LeafIndex) error {
 	l.raw = nil
-	sig, err := s.signWithLabel(signer, "LeafNodeTBS", l.tbs(groupID, index))
+	sig, err := s.signWithLabel(signer, labelLeafNodeTBS, l.tbs(groupID, index))
 	if err != nil {
 		return err
 	}
@@ -255,7 +261,7 @@ func (s *suite) verifyLeaf(l *LeafNode, source LeafNodeSource, groupID []byte, i
 	if err := s.checkLeaf(l, source); err != nil {
 		return err
 	}
-	if err := s.verifyWithLabel(l.SignatureKey, "LeafNodeTBS", l.tbs(groupID, index), l.Signature); err != nil {
+	if err := s.verifyWithLabel(l.SignatureKey, labelLeafNodeTBS, l.tbs(groupID, index), l.Signature); err != nil {
 		return fmt.Errorf("%w: %w", ErrLeafNode, err)
 	}
 	return nil

@@ -1,5 +1,7 @@
 package mls
 
+import "fmt"
+
 // packedLeaf is a LeafNode as trees hold it: its encoding, the form of which was
 // checked. A parsed one takes three times the memory, and in a large group
 // hardly any leaf is ever asked for.
@@ -29,6 +31,31 @@ func (l packedLeaf) unpack() *LeafNode {
 	out := parseLeafFields(&reader{buf: raw, alias: true})
 	out.raw = raw
 	return &out
+}
+
+// leafVerifier verifies leaves one after the other, in the same memory.
+type leafVerifier struct {
+	s            *suite
+	groupID      []byte
+	raw          []byte
+	tbs, content writer
+}
+
+// verify is verifyLeaf of any source.
+func (v *leafVerifier) verify(packed packedLeaf, index LeafIndex) error {
+	v.raw = append(v.raw[:0], packed...)
+	l := parseLeafFields(&reader{buf: v.raw, alias: true})
+	l.raw = v.raw
+	if err := v.s.checkLeaf(&l, 0); err != nil {
+		return err
+	}
+	v.tbs.buf = v.tbs.buf[:0]
+	l.writeTBS(&v.tbs, v.groupID, index)
+	v.content.buf = appendSignContent(v.content.buf[:0], labelLeafNodeTBS, v.tbs.buf)
+	if err := v.s.verifyContent(l.SignatureKey, labelLeafNodeTBS, v.content.buf, l.Signature); err != nil {
+		return fmt.Errorf("%w: %w", ErrLeafNode, err)
+	}
+	return nil
 }
 
 func (l packedLeaf) write(w *writer) { w.buf = append(w.buf, l...) }

@@ -31,7 +31,8 @@ func (t *RatchetTree) validate(groupID []byte, env Env) error {
 	return t.verifyLeaves(groupID, env)
 }
 
-// verifyLeaves verifies the leaves one by one, in parallel where env can.
+// verifyLeaves verifies the leaves one by one, in parallel where env can, a few
+// in each part.
 func (t *RatchetTree) verifyLeaves(groupID []byte, env Env) error {
 	indexes := make([]LeafIndex, 0, t.root.leaves)
 	leaves := make([]packedLeaf, 0, t.root.leaves)
@@ -39,8 +40,12 @@ func (t *RatchetTree) verifyLeaves(groupID []byte, env Env) error {
 		indexes, leaves = append(indexes, i), append(leaves, l)
 	}
 	errs := make([]error, len(leaves))
-	env.each(len(leaves), func(i int) {
-		errs[i] = t.s.verifyLeaf(leaves[i].unpack(), 0, groupID, indexes[i])
+	const run = 8
+	env.each((len(leaves)+run-1)/run, func(part int) {
+		v := leafVerifier{s: t.s, groupID: groupID}
+		for i := part * run; i < min((part+1)*run, len(leaves)); i++ {
+			errs[i] = v.verify(leaves[i], indexes[i])
+		}
 	})
 	for i, err := range errs {
 		if err != nil {
