@@ -347,19 +347,22 @@ func checkReference(e *evidence, _ agreement) []string {
 const maxRetained = 2
 
 // checkBounds: after a quiet time only what is needed is retained. Where half
-// of the founders or more were removed, or half of those who ever were admins,
-// nothing becomes final, as they could still outvote or tie the others, were
-// their removals undone (design, section 5.6); then only the caps bound what is
-// retained. So it is where an adversary is a member, who need not confirm
-// anything.
+// of the founders, or of all who ever came, were removed, or half of those who
+// ever were admins, or the first of them, nothing becomes final, as they could still outvote or
+// tie the others, were their removals undone (design, section 5.6); then only
+// the caps bound what is retained. So it is where an adversary is a member, who
+// need not confirm anything.
 func checkBounds(e *evidence, a agreement) []string {
-	stay := 0
+	stay, here := 0, 0
 	for _, w := range e.witnesses {
-		if w.inviter == "" && a.members[w.id] {
-			stay++
+		if a.members[w.id] {
+			here++
+			if w.inviter == "" {
+				stay++
+			}
 		}
 	}
-	if !e.settled || 2*stay <= e.scenario.Members || e.outranked(a) || slices.ContainsFunc(sortedKeys(e.bad), func(id string) bool { return a.members[id] }) {
+	if !e.settled || 2*stay <= e.scenario.Members || 2*here <= len(e.witnesses) || e.outranked(a) || slices.ContainsFunc(sortedKeys(e.bad), func(id string) bool { return a.members[id] }) {
 		return nil
 	}
 	var out []string
@@ -371,10 +374,12 @@ func checkBounds(e *evidence, a agreement) []string {
 	return out
 }
 
-// outranked reports whether half of those who ever were admins, the founder
-// among them, are on the head no more.
+// outranked reports whether half of those who ever were admins are on the head
+// no more, or the founder, who was the only admin of the first epochs: it may
+// outvote all others there.
 func (e *evidence) outranked(a agreement) bool {
-	rulers := map[string]bool{e.witnesses[0].id: true}
+	founder := e.witnesses[0].id
+	rulers := map[string]bool{founder: true}
 	for _, d := range e.deeds {
 		if d.role == Promote {
 			rulers[d.of] = true
@@ -386,7 +391,7 @@ func (e *evidence) outranked(a agreement) bool {
 			gone++
 		}
 	}
-	return e.scenario.Policy == "admins" && 2*gone >= len(rulers)
+	return e.scenario.Policy == "admins" && (!a.members[founder] || 2*gone >= len(rulers))
 }
 
 // checkMemory: whatever somebody sends, what is kept stays within the caps and
