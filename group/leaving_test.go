@@ -73,3 +73,29 @@ func TestRemovedMembersLetTheForkBecomeFinal(t *testing.T) {
 		}
 	}
 }
+
+// A device that leaves on a branch that loses is out when it is told so.
+func TestLeavingOnALostBranch(t *testing.T) {
+	w := newWorld(t, "ada", "ben", "cleo", "dan", "eve")
+	w.create("ada")
+	for _, n := range []string{"ben", "cleo", "dan"} {
+		w.join("ada", n)
+	}
+	w.run(20 * time.Second)
+	w.cut(1, "dan")
+	w.join("dan", "eve")
+	w.cut(2, "eve")
+	w.step(w.devices["eve"], group.Leave{})
+	w.update("ada")
+	w.say("ben", "x")
+	clear(w.island)
+	w.island["eve"] = 2
+	w.sync()
+	w.run(10 * time.Second)
+	w.heal()
+	w.run(time.Minute)
+	if st := w.devices["eve"].g.Status(); st.State != "left" || !w.devices["eve"].has(group.KindLeft) {
+		t.Errorf("eve is %s", st.State)
+	}
+	w.agree("ada", "ben", "cleo", "dan")
+}

@@ -118,7 +118,7 @@ func (s *step) try(a arrival) (Result, error) {
 	if a.header.Epoch != e.mls.Number() || !bytes.Equal(a.frame.DMLSEpoch, e.mls.ID()) {
 		return s.refuse(a, ErrWrongEpoch), nil
 	}
-	if s.predecessor(e, l.Prev) == nil && idOf(l.Prev) != s.root {
+	if s.predecessor(e, l.Prev) == nil && (e.old || idOf(l.Prev) != s.root) {
 		return s.park(a.cid, a.block, a.from, l.Prev), nil
 	}
 	if _, missing := s.nth(e, a.header.ContentType, l); missing.Defined() {

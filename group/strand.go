@@ -17,7 +17,7 @@ import (
 // hearNotice acts on a notice by the inviter, or by more than a third of the
 // members of the own base (design, section 5.5).
 func (s *step) hearNotice(n notice) error {
-	if e := s.epochs[idOf(n.Head)]; s.state != member && s.state != stranded || e != nil && !e.old {
+	if e := s.epochs[idOf(n.Head)]; s.state != member && s.state != stranded && s.state != leaving || e != nil && !e.old {
 		return nil
 	}
 	members := s.addressees(n)
@@ -38,9 +38,24 @@ func (s *step) hearNotice(n notice) error {
 	if (string(n.Signer) != s.inviter || n.Joiner != s.self) && 3*len(s.notified) <= len(members) {
 		return nil
 	}
+	if s.state == leaving {
+		s.leftBehind(n)
+		return nil
+	}
 	s.noticed, s.present, s.told = s.settled, n.Present, true
 	s.strand(n.Head, string(n.Signer), "the branch on which this device was added lost; it asks to be added again")
 	return s.makeOffer(n.Head, n.Present)
+}
+
+// leftBehind ends a leave: the branch on which this device was added lost, and
+// the head does not have it.
+func (s *step) leftBehind(n notice) {
+	if n.Present != "" {
+		return
+	}
+	s.state, s.dirty = left, true
+	s.emit(Event{Kind: KindLeft, Head: n.Head.String(), From: hexKey(string(n.Signer)), Name: s.names[string(n.Signer)],
+		Why: "the branch on which this device was added lost, and the other does not have it"})
 }
 
 // addressees returns the members among whom a notice counts: those of our base
