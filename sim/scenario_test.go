@@ -99,8 +99,12 @@ func TestExamples(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r, err := Run(of(1)); err != nil || !passes(r) || r.Vacuous != "" {
-				t.Errorf("%v, vacuous %q, %q\nreplay: dmlsd sim replay --scenario %s --seed 1", err, r.Vacuous, r.Violations, name)
+			r, err := Run(of(1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !passes(r) || r.Vacuous != "" {
+				t.Errorf("vacuous %q, %q\nreplay: %s", r.Vacuous, r.Violations, r.Scenario.Replay())
 			}
 		})
 	}
