@@ -308,3 +308,39 @@ func TestMoreWithoutNews(t *testing.T) {
 		t.Errorf("%d questions after a piece without news", n)
 	}
 }
+
+// Peers that went on apart after a long common past learn each other's tips,
+// however long it was: the first piece holds the last frames, in order. A peer
+// whose tips are known gets what comes after them, the oldest first.
+func TestLongPast(t *testing.T) {
+	r := newRig(t, 3*missBatch, 40)
+	all := r.Missing(nil, nil, 1<<20)
+	stranger := frame.CIDOf([]byte("sent elsewhere"))
+	for name, c := range map[string]struct {
+		tips        []cid.Cid
+		first, last int
+	}{
+		"nothing yet": {nil, 0, missBatch},
+		"behind":      {[]cid.Cid{all[99]}, 100, 100 + missBatch},
+		"elsewhere":   {[]cid.Cid{stranger}, len(all) - missBatch, len(all)},
+	} {
+		r.m.question(r.now, name, &syncMessage{kind: syncTips, topic: "t", cids: c.tips})
+		sent := r.drain(name)
+		if len(sent) == 0 || len(sent[0].blocks) != c.last-c.first || !sent[0].more {
+			t.Fatalf("%s: %d messages", name, len(sent))
+		}
+		for i, b := range sent[0].blocks {
+			if frame.CIDOf(b) != all[c.first+i] {
+				t.Fatalf("%s: block %d is not frame %d", name, i, c.first+i)
+			}
+		}
+	}
+	// What does not fit into one message is left out at the beginning.
+	big := newRig(t, missBatch+50, 4<<10)
+	all = big.Missing(nil, nil, 1<<20)
+	big.m.question(big.now, "elsewhere", &syncMessage{kind: syncTips, topic: "t", cids: []cid.Cid{stranger}})
+	blocks := big.drain("elsewhere")[0].blocks
+	if n := len(blocks); n == 0 || n == missBatch || frame.CIDOf(blocks[n-1]) != all[len(all)-1] {
+		t.Errorf("%d blocks", n)
+	}
+}

@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -58,7 +59,11 @@ func (s *syncMachine) serveTips(now time.Time, topic, peer string, p *syncPeer, 
 	if len(m.lacking) > 0 || !slices.Equal(m.cids, r.Tips()) { // which they are nearly always
 		ids = r.Missing(m.cids, m.lacking, missBatch)
 	}
-	out := syncMessage{kind: syncBlocks, topic: topic, answers: syncTips, more: len(ids) == missBatch}
+	more := len(ids) == missBatch
+	if more && slices.ContainsFunc(m.cids, func(c cid.Cid) bool { return !r.Has(c) }) {
+		ids = s.newest(r, m)
+	}
+	out := syncMessage{kind: syncBlocks, topic: topic, answers: syncTips, more: more}
 	s.fill(&out, ids, r)
 	s.sendBlocks(now, peer, &out)
 	if p == nil {
@@ -74,6 +79,25 @@ func (s *syncMachine) serveTips(now time.Time, topic, peer string, p *syncPeer, 
 			return
 		}
 	}
+}
+
+// newest is the end of what a peer seems to lack whose tips are not all known
+// here. Such a peer has gone on elsewhere, and nobody can tell how much of the
+// past it has: after a long one the first piece would hold nothing new to it,
+// and as long as neither learns of the other's tips, no later one either. With
+// the last frames it learns ours; what lies between is then asked for in order.
+func (s *syncMachine) newest(r replica, m *syncMessage) []cid.Cid {
+	ids := r.Missing(m.cids, m.lacking, math.MaxInt)
+	from, size := len(ids), 0
+	for from > 0 && len(ids)-from < missBatch {
+		if b, err := r.Block(ids[from-1]); err == nil {
+			if size += len(b); size > s.timing.Piece && from < len(ids) {
+				break
+			}
+		}
+		from--
+	}
+	return ids[from:]
 }
 
 func (s *syncMachine) serveWant(now time.Time, m *syncMessage, peer string, r replica) {
