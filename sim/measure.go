@@ -103,7 +103,7 @@ func catchUpRow(w io.Writer, n int, way healing) error {
 		}
 		cell := bytesText(float64(r.meter.caughtUp()))
 		if !r.settled {
-			cell += " (not settled)"
+			cell = "not settled"
 		}
 		cells = append(cells, cell)
 	}
