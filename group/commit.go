@@ -144,13 +144,6 @@ func (s *step) takeCommit(a arrival, e *epoch, o *mls.Opened) (Result, error) {
 // is said below the commit, by members who count us in, is for us to read. If
 // we enter the branch, its commits go into the graph (revive).
 func (s *step) takeOldCommit(a arrival, e *epoch, o *mls.Opened) (Result, error) {
-	if o.Commit.Child == nil {
-		return s.settleUnread(a, unread, Stale, ErrErased), nil
-	}
-	info, err := readGroup(o.Commit.Child.GroupContext().Extensions)
-	if err != nil {
-		return Result{}, fmt.Errorf("%w: %w", ErrInternal, err)
-	}
 	c, err := s.describe(a.cid, a.header.Links, e, uint32(o.Sender), committed{
 		proposals: o.Commit.Proposals, tag: o.Commit.ConfirmationTag, added: o.Commit.Added, number: a.header.Epoch + 1,
 	})
@@ -160,6 +153,20 @@ func (s *step) takeOldCommit(a arrival, e *epoch, o *mls.Opened) (Result, error)
 	if err := s.apply(e, o.Delta); err != nil {
 		return Result{}, err
 	}
+	c.Settled, c.Gone = true, o.Commit.SelfRemoved
+	s.commits[c.ID] = c
+	s.writeCommit(c)
+	e.seen[string(o.ContentHash)] = struct{}{}
+	s.settleOpened(a, c.Author, o.ContentHash)
+	s.graph.Settled(c.Author, c.Seq, "")
+	if c.Gone {
+		s.exits = append(s.exits, c)
+		return Result{CID: a.cid, Verdict: Stale, Reason: ErrErased}, nil
+	}
+	info, err := readGroup(o.Commit.Child.GroupContext().Extensions)
+	if err != nil {
+		return Result{}, fmt.Errorf("%w: %w", ErrInternal, err)
+	}
 	child := newEpoch(c.ID, o.Commit.Child, info, e.leaves.with(c))
 	child.old, child.seeds = true, e.seeds
 	s.epochs[child.id] = child
@@ -167,12 +174,6 @@ func (s *step) takeOldCommit(a arrival, e *epoch, o *mls.Opened) (Result, error)
 	s.put(s.epochKey(child.id)+"old", child.leaves.marshal(), Public)
 	s.emit(Event{Kind: KindReadable, CID: text(c.ID), Head: text(c.ID), Epoch: c.Number, From: hexKey(keyOf(c.Author)),
 		Name: s.names[keyOf(c.Author)], Why: "it continues a branch that this device can read"})
-	c.Settled = true
-	s.commits[c.ID] = c
-	s.writeCommit(c)
-	e.seen[string(o.ContentHash)] = struct{}{}
-	s.settleOpened(a, c.Author, o.ContentHash)
-	s.graph.Settled(c.Author, c.Seq, "")
 	s.forgetUnread(func(m *meta) bool { return idOf(m.Links.Parent) == child.id })
 	return Result{CID: a.cid, Verdict: Stale, Reason: ErrErased}, nil
 }

@@ -155,7 +155,13 @@ func (s *step) watchRemoval() error {
 	var by *commit
 	for _, c := range s.exits {
 		if !slices.Contains(c.Removed, s.self) && !slices.Contains(c.Left, s.self) {
-			continue // of an earlier incarnation
+			// Of an earlier incarnation, or of one that this device never was, on a
+			// branch that it can only read: there it counts if the others went there.
+			if s.epochs[c.Parent] == nil || !s.epochs[c.Parent].old || c.replaced(keyOf(s.self)) != "" || !s.deserted() {
+				continue
+			}
+			by = c
+			break
 		}
 		if s.stillThere(c) || s.deserted() {
 			by = c
@@ -192,7 +198,7 @@ func (s *step) outOf(by *commit) error {
 
 // stay takes back a removal that turns out not to hold.
 func (s *step) stay() {
-	if s.state == removed {
+	if s.state == removed && !s.deserted() {
 		s.state, s.goneAt, s.dirty = member, time.Time{}, true
 		if _, ok := s.proven[s.self]; ok {
 			s.state = copied
