@@ -188,11 +188,16 @@ func (g *Group) Wants() []cid.Cid {
 	return out
 }
 
-// lowest returns the smallest number of a retained epoch.
+// lowest returns the smallest epoch number whose unread frames are looked into.
+// Branches that won over ours may count from lower than ours, but no more epochs
+// than are kept at all.
 func (g *Group) lowest() uint64 {
 	low := g.floor
 	for _, e := range g.epochs {
 		low = min(low, e.mls.Number())
+	}
+	if g.state == stranded || g.entered {
+		low -= min(low, uint64(g.cfg.MaxEpochs))
 	}
 	return low
 }
