@@ -193,9 +193,13 @@ func (s *step) moveBase() error {
 		}
 		way, at = append(way, c), c.Parent
 	}
-	changed := map[uint32]bool{}
+	changed, reseed := map[uint32]bool{}, false
 	for _, c := range slices.Backward(way) {
 		for _, m := range slices.Concat(c.Removed, c.Left) {
+			if prev := s.base.get(leafOf(m)).Prev; s.frames[prev] != nil && s.frames[prev].Status == seeded {
+				delete(s.frames, prev)
+				reseed = true
+			}
 			s.base, changed[leafOf(m)] = s.base.set(leafOf(m), tableRow{}), true
 		}
 		for _, m := range c.Added {
@@ -203,6 +207,10 @@ func (s *step) moveBase() error {
 		}
 	}
 	s.baseAt = id
+	if reseed {
+		s.seed()
+		s.relink()
+	}
 	for _, leaf := range slices.Sorted(maps.Keys(changed)) {
 		if r := s.base.get(leaf); r.Member != "" {
 			s.writeRow(r)
