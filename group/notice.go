@@ -109,7 +109,7 @@ func (s *step) hearOffer(o *offer) {
 		return
 	}
 	if b, ok := s.answered[string(o.ref)]; ok {
-		s.signal(o.from, marshalWelcome(o.ref, b.bundle)) // also when we were removed since
+		s.answerAgain(o, b) // also when we were removed since
 		return
 	}
 	if s.state != member {

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"crypto/sha256"
 	"time"
 
 	"github.com/dmlsd/dmls/mls"
@@ -71,9 +72,23 @@ func (s *step) relayOffer(o *offer) {
 	s.signal("", o.marshal())
 }
 
-// relayWelcome sends a Welcome towards the joiner whose offer passed here.
+// relayWelcome sends a Welcome towards the joiner whose offer passed here. The
+// ways of two copies of an offer may form a circle, so each Welcome passes once
+// in a pause.
 func (s *step) relayWelcome(ref, bundle []byte, from string) {
-	if to := s.due.relay.way[string(ref)]; to != "" && to != from {
-		s.signal(to, marshalWelcome(ref, bundle))
+	to, pause := s.due.relay.way[string(ref)], s.cfg.NoticeEvery/2
+	hash := sha256.Sum256(bundle)
+	if to == "" || to == from || !s.due.relay.mayPass(s.env.Now, pause, pause, "welcome"+string(ref), string(hash[:]), maxOffers) {
+		return
+	}
+	s.signal(to, marshalWelcome(ref, bundle))
+}
+
+// answerAgain repeats the Welcome for an offer that comes again, on each way that
+// it comes by, once in a pause.
+func (s *step) answerAgain(o *offer, a answer) {
+	pause := s.cfg.NoticeEvery / 2
+	if s.due.relay.mayPass(s.env.Now, pause, pause, "answer"+string(o.ref), o.from, maxOffers) {
+		s.signal(o.from, marshalWelcome(o.ref, a.bundle))
 	}
 }

@@ -155,3 +155,32 @@ func TestNoticeByTheRemoved(t *testing.T) {
 		t.Errorf("dan is %s", s)
 	}
 }
+
+// A Welcome that goes round in a circle of relays dies out: it passes each
+// device once in a pause.
+func TestWelcomeDoesNotCircle(t *testing.T) {
+	w, welcome := twiceAdded(t)
+	finn, eve := w.devices["finn"], w.devices["eve"]
+	w.now = w.now.Add(time.Minute)
+	offer := group.Hear{Payload: finn.g.Offer(finn.g.SelfMember(), mustCID(t, eve.g.Status().Head), finn.g.OfferedKeyPackage()), From: "left"}
+	w.try(eve, offer)
+	pass := func() (n int) {
+		out, err := w.try(eve, group.Hear{Payload: w.devices["dan"].g.WelcomeSignal(welcome["dan"]), From: "right"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range out.Signals {
+			if s.To == "left" {
+				n++
+			}
+		}
+		return n
+	}
+	if first, second := pass(), pass(); first != 1 || second != 0 {
+		t.Errorf("passed %d and %d times at once, want 1 and 0", first, second)
+	}
+	w.now = w.now.Add(w.cfg.NoticeEvery)
+	if n := pass(); n != 1 {
+		t.Errorf("passed %d times after a pause, want 1", n)
+	}
+}
