@@ -336,7 +336,9 @@ func TestTheoremRaw(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			th := newRawThief(t, dir)
+			th.mu.Lock()
 			th.dir = filepath.Join(dir, "home")
+			th.mu.Unlock()
 			known := newThief(t, th.dir) // what badger gives
 			known.light = true
 			t.Setenv("TMPDIR", dir)
