@@ -167,6 +167,28 @@ func (w *world) wireUp() {
 	}
 }
 
+// bypass connects the neighbours of devices that did not get into the group with
+// each other. Such a device passes nothing on, and whoever hangs on it alone
+// would look for another peer.
+func (w *world) bypass() {
+	for _, d := range w.devices {
+		if d.joined {
+			continue
+		}
+		for i, a := range d.near {
+			for _, b := range d.near[i+1:] {
+				if slices.Contains(a.near, b) {
+					continue
+				}
+				a.near, b.near = append(a.near, b), append(b.near, a)
+				for _, topic := range slices.Sorted(maps.Keys(a.topics)) {
+					w.meet(a, b, topic)
+				}
+			}
+		}
+	}
+}
+
 // usualDegree is what gossipsub aims at.
 const usualDegree = 6
 

@@ -136,6 +136,7 @@ func (r *run) play() {
 			r.meter.heal(r)
 		}
 		r.history.line(r.now, "", "nobody is cut off any more")
+		r.bypass()
 	})
 	r.world.run(healAt, nil)
 	r.world.run(r.ends.Add(time.Duration(r.After)), r.finished)
