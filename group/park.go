@@ -173,8 +173,9 @@ func (g *Group) Wants() []cid.Cid {
 			want[c] = struct{}{}
 		}
 	}
+	low := g.lowest()
 	for c, epoch := range g.unreadHoles {
-		if epoch >= g.lowest() {
+		if epoch >= low {
 			want[c] = struct{}{}
 		}
 	}
