@@ -74,11 +74,16 @@ func (s *step) whole(first cid.Cid) bool {
 	walk := []cid.Cid{first}
 	for i := 0; i < len(walk); i++ {
 		m := s.frames[walk[i]]
-		if m == nil || m.whole || m.Status != opened {
-			continue // refused, or of those whose past this device cannot know
+		if m == nil || m.whole {
+			continue
 		}
-		for _, c := range m.past() {
-			if waits[c] || s.asksFor(c) {
+		past := m.past()
+		if m.Status != opened { // what its sender had seen nobody here knows, but what it sent before it
+			past = []cid.Cid{m.Links.Prev}
+		}
+		for _, c := range past {
+			_, missing := s.unreadHoles[c]
+			if waits[c] || s.asksFor(c) || missing && m.Status != opened && m.Epoch >= s.floor {
 				return false
 			}
 			if !seen[c] {
