@@ -55,7 +55,7 @@ func mutantBack(v []int) []int {
 // which must fail.
 func TestMutants(t *testing.T) {
 	if testing.Short() {
-		t.Skip("builds and runs the package many times")
+		t.Skip("builds and runs the package many times: run without -short")
 	}
 	goTool, err := exec.LookPath("go")
 	if err != nil {

@@ -186,7 +186,7 @@ func TestTwoAdmins(t *testing.T) {
 // TestThreeAdmins: three at once, each order of arrival at the one observer.
 func TestThreeAdmins(t *testing.T) {
 	if testing.Short() {
-		t.Skip("hundreds of stories")
+		t.Skip("hundreds of stories: run without -short")
 	}
 	base := ruled(t, 3, "ada", "ben", "cleo", "dan")
 	all := []string{"ada", "ben", "cleo"}

@@ -10,36 +10,12 @@ import (
 
 // twiceAdded: finn, whose branch lost, is added again by dan and by ben at once,
 // with eve on dan's side and ada and cleo on ben's; it has entered by neither.
-func twiceAdded(t *testing.T) (w *world, welcome map[string]group.Welcome) {
-	w = newWorld(t, "ada", "ben", "cleo", "dan", "eve", "finn")
-	w.cfg = group.LAN()
-	w.create("ada")
-	for _, n := range []string{"ben", "cleo", "dan", "eve"} {
-		w.join("ada", n)
-	}
-	w.run(20 * time.Second)
-	w.cut(1, "eve")
-	w.join("eve", "finn")
-	w.update("ada")
-	w.say("ben", "x")
-	w.say("cleo", "x")
-	w.run(5 * time.Second)
-	w.heal()
-	finn := w.devices["finn"]
-	for range 100 {
-		if w.run(100 * time.Millisecond); finn.g.Status().State == "stranded" {
-			break
-		}
-	}
-	w.run(2 * time.Second)
-	kp := finn.g.OfferedKeyPackage()
-	if kp == nil {
-		t.Fatalf("finn, %s, offers nothing", finn.g.Status().State)
-	}
+func twiceAdded(t *testing.T) (*world, map[string]group.Welcome) {
+	w, kp := offering(t)
 	w.cut(1, "dan", "eve")
 	w.cut(2, "ada", "ben", "cleo")
 	w.cut(3, "finn")
-	welcome = map[string]group.Welcome{}
+	welcome := map[string]group.Welcome{}
 	for _, by := range []string{"dan", "ben"} {
 		welcome[by] = w.step(w.devices[by], group.Change{Add: [][]byte{kp}}).Welcomes[0]
 	}

@@ -11,7 +11,7 @@ import (
 func TestCrowds(t *testing.T) {
 	names := strings.Fields(os.Getenv("DMLS_SIM_CROWD"))
 	if len(names) == 0 {
-		t.Skip("DMLS_SIM_CROWD names no scenario")
+		t.Skip("set DMLS_SIM_CROWD to the scenarios to run, such as crowd-64")
 	}
 	for _, name := range names {
 		of, err := Named(name)
