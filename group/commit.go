@@ -168,12 +168,8 @@ func (s *step) takeOldCommit(a arrival, e *epoch, o *mls.Opened) (Result, error)
 		return Result{}, fmt.Errorf("%w: %w", ErrInternal, err)
 	}
 	child := newEpoch(c.ID, o.Commit.Child, info, e.leaves.with(c))
-	child.old, child.seeds = true, e.seeds
-	s.epochs[child.id] = child
-	s.writeEpoch(child)
-	s.put(s.epochKey(child.id)+"old", child.leaves.marshal(), Public)
-	s.emit(Event{Kind: KindReadable, CID: text(c.ID), Head: text(c.ID), Epoch: c.Number, From: hexKey(keyOf(c.Author)),
-		Name: s.names[keyOf(c.Author)], Why: "it continues a branch that this device can read"})
+	child.seeds = e.seeds
+	s.keepReadable(child, keyOf(c.Author), "it continues a branch that this device can read")
 	s.forgetUnread(func(m *meta) bool { return idOf(m.Links.Parent) == child.id })
 	return Result{CID: a.cid, Verdict: Stale, Reason: ErrErased}, nil
 }

@@ -154,16 +154,7 @@ func (s *step) watchRemoval() error {
 	}
 	var by *commit
 	for _, c := range s.exits {
-		if !slices.Contains(c.Removed, s.self) && !slices.Contains(c.Left, s.self) {
-			// Of an earlier incarnation, or of one that this device never was, on a
-			// branch that it can only read: there it counts if the others went there.
-			if s.epochs[c.Parent] == nil || !s.epochs[c.Parent].old || c.replaced(keyOf(s.self)) != "" || !s.deserted() {
-				continue
-			}
-			by = c
-			break
-		}
-		if s.stillThere(c) || s.deserted() {
+		if s.putsOut(c) {
 			by = c
 			break
 		}
@@ -182,6 +173,18 @@ func (s *step) watchRemoval() error {
 			Name: s.names[keyOf(by.Author)], Why: "removed by " + s.nameOf(keyOf(by.Author))})
 	}
 	return nil
+}
+
+// putsOut reports whether a commit that removes this device holds. It may be of
+// an earlier incarnation, which says nothing, or of one that this device never
+// was, on a branch that it can only read: there it holds if the others went
+// there.
+func (s *step) putsOut(c *commit) bool {
+	if slices.Contains(c.Removed, s.self) || slices.Contains(c.Left, s.self) {
+		return s.stillThere(c) || s.deserted()
+	}
+	p := s.epochs[c.Parent]
+	return p != nil && p.old && c.replaced(keyOf(s.self)) == "" && s.deserted()
 }
 
 // outOf: a commit put another incarnation of this device in the place of the

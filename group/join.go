@@ -193,9 +193,8 @@ func (s *step) enter(w *welcomed, back *epoch) error {
 	if back == nil {
 		s.writeEpoch(s.epochs[s.root])
 	} else {
-		back.leaves, back.seeds, back.old = s.epochs[s.root].leaves, nil, false
-		s.epochs[s.root] = back
-		s.del(s.epochKey(s.root)+"old", Public)
+		back.leaves = s.epochs[s.root].leaves
+		s.epochs[s.root] = back // revived below
 	}
 	if s.entered {
 		s.forgetUnread(s.mayOpenNow)

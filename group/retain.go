@@ -77,14 +77,15 @@ func (s *step) awaits() bool {
 // retainOld erases the epochs of the incarnation that was given up, and the
 // KeyPackage that led to the new one, when the new base is sure to stay.
 func (s *step) retainOld() {
-	if len(s.oldEpochs()) == 0 && (len(s.rejoins) == 0 || s.state == stranded) {
+	old := s.oldEpochs()
+	if len(old) == 0 && (len(s.rejoins) == 0 || s.state == stranded) {
 		return
 	}
 	sure := s.baseConfirmed()
-	if len(s.oldEpochs()) == 0 && s.entered {
+	if len(old) == 0 && s.entered {
 		sure = true // they went by MaxAge: a Welcome must not lead into one of them again
 	}
-	for _, e := range s.oldEpochs() {
+	for _, e := range old {
 		switch {
 		case sure && !s.env.Now.Before(e.reads):
 			s.erase(e, "the branch on which this device was added again is final")

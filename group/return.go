@@ -71,8 +71,7 @@ func (s *step) leaveBase() {
 	}
 	s.leaveSeeds()
 	for _, id := range slices.Sorted(maps.Keys(s.epochs)) {
-		s.epochs[id].old = true
-		s.put(s.epochKey(id)+"old", s.epochs[id].leaves.marshal(), Public)
+		s.giveUp(s.epochs[id])
 	}
 	for r := range s.base.all() {
 		s.del(s.rowKey(leafOf(r.Member)), Public)
@@ -106,7 +105,6 @@ func (s *step) plausible(w *welcomed) bool {
 // for us, too.
 func (s *step) keepRival(w *welcomed) {
 	e := newEpoch(idOf(w.base.CID), w.epoch, w.info, leafTable{})
-	e.old = true
 	for _, r := range w.rows {
 		e.leaves = e.leaves.set(leafOf(r.Member), r.Member)
 	}
@@ -117,12 +115,24 @@ func (s *step) keepRival(w *welcomed) {
 	}
 	s.keepSeeds(e.id, w.rows)
 	e.seeds = s.seeds[e.id]
+	s.keepReadable(e, w.inviter, "this device was added again there, too")
+	s.forgetUnread(s.mayOpenNow)
+}
+
+// keepReadable keeps an epoch of a branch that this device is not on, and says
+// so. The member of the key made it.
+func (s *step) keepReadable(e *epoch, key, why string) {
 	s.epochs[e.id] = e
 	s.writeEpoch(e)
+	s.giveUp(e)
+	s.emit(Event{Kind: KindReadable, CID: text(e.id), Head: text(e.id), Epoch: e.mls.Number(), From: hexKey(key),
+		Name: s.names[key], Why: why})
+}
+
+// giveUp leaves an epoch for reading only.
+func (s *step) giveUp(e *epoch) {
+	e.old = true
 	s.put(s.epochKey(e.id)+"old", e.leaves.marshal(), Public)
-	s.emit(Event{Kind: KindReadable, CID: text(e.id), Head: text(e.id), Epoch: e.mls.Number(), From: hexKey(w.inviter),
-		Name: s.names[w.inviter], Why: "this device was added again there, too"})
-	s.forgetUnread(s.mayOpenNow)
 }
 
 // resume goes on with the own chain where it was: this device has been in the

@@ -221,7 +221,7 @@ const maxUnreadHoles = 1024
 // waits for it, but peers take what lies in the past of our tips for held.
 func (g *Group) linkUnread(m *meta) {
 	for _, p := range m.past() {
-		if _, refused := g.rejected[p]; !refused && !g.isSettled(p) && len(g.unreadHoles) < maxUnreadHoles {
+		if g.lacks(p) && len(g.unreadHoles) < maxUnreadHoles {
 			g.unreadHoles[p] = max(g.unreadHoles[p], m.Epoch)
 		}
 	}
@@ -243,7 +243,7 @@ func (g *Group) linkOpened(c cid.Cid, m *meta) {
 			g.followed[p] = struct{}{}
 		}
 		delete(g.open, p)
-		if _, refused := g.rejected[p]; !refused && !g.isSettled(p) {
+		if g.lacks(p) {
 			g.holes[p] = max(g.holes[p], m.Epoch)
 		}
 	}
@@ -276,6 +276,12 @@ func (s *step) reject(c cid.Cid, why error) Result {
 	s.ready = append(s.ready, s.waiters[c]...)
 	delete(s.waiters, c)
 	return Result{CID: c, Verdict: Rejected, Reason: why}
+}
+
+// lacks reports whether a block is missing that may be worth having.
+func (g *Group) lacks(c cid.Cid) bool {
+	_, refused := g.rejected[c]
+	return !refused && !g.isSettled(c)
 }
 
 // isHere ends the search for a block.

@@ -241,12 +241,21 @@ func (s *step) repeatOffer() error {
 	if s.state != stranded || s.env.Now.Before(s.due.offer) {
 		return nil
 	}
-	s.due.offers = min(s.due.offers+1, 6)
+	s.pauseOffers(6)
+	s.sendOffers()
+	return nil
+}
+
+// pauseOffers doubles the pause before the next repetition, most-1 times at most.
+func (s *step) pauseOffers(most int) {
+	s.due.offers = min(s.due.offers+1, most)
 	s.due.offer = s.env.Now.Add(s.cfg.NoticeEvery << (s.due.offers - 1))
+}
+
+func (s *step) sendOffers() {
 	for _, j := range s.rejoins {
 		s.signal("", j.offer.marshal())
 	}
-	return nil
 }
 
 // askRivals repeats the offers of a device that has come back, when it does and
@@ -257,9 +266,7 @@ func (s *step) askRivals() {
 		return
 	}
 	s.due.offer = s.env.Now.Add(s.cfg.NoticeEvery)
-	for _, j := range s.rejoins {
-		s.signal("", j.offer.marshal())
-	}
+	s.sendOffers()
 }
 
 // awaitsWelcome reports whether an offer of ours was to replace an incarnation
@@ -289,11 +296,8 @@ func (s *step) awaitWelcome() {
 	if !s.awaitsWelcome() || s.env.Now.Before(s.due.offer) {
 		return
 	}
-	s.due.offers = min(s.due.offers+1, 10)
-	s.due.offer = s.env.Now.Add(s.cfg.NoticeEvery << (s.due.offers - 1))
-	for _, j := range s.rejoins {
-		s.signal("", j.offer.marshal())
-	}
+	s.pauseOffers(10)
+	s.sendOffers()
 }
 
 // bySettling lists the frames as they settled on this device.

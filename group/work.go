@@ -372,8 +372,8 @@ func (s *step) wake() time.Time {
 		at(t)
 	}
 	at(s.due.erase)
-	for _, e := range s.oldEpochs() {
-		if e.reads.After(s.env.Now) {
+	for _, e := range s.epochs {
+		if e.old && e.reads.After(s.env.Now) {
 			at(e.reads)
 		}
 	}
