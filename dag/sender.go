@@ -178,3 +178,15 @@ func (g *Graph) IsEquivocator(m Member) bool {
 	s := g.senders[m]
 	return s != nil && s.proved
 }
+
+// Proofs returns the deepest epochs that hold both frames of an equivocation of
+// the member, or a proof frame, in byte order.
+func (g *Graph) Proofs(m Member) []ID {
+	s := g.senders[m]
+	if s == nil {
+		return nil
+	}
+	out := ids(s.proofs)
+	slices.Sort(out)
+	return out
+}

@@ -13,9 +13,19 @@ import (
 // takeUnopenable settles a commit whose signature is good and whose path does
 // not open here. Others may see it whole: an insider can encrypt well to one
 // half and garbage to the other. This device says so in the parent, where all
-// read it who decide whether the commit is void (design, section 5.3).
+// read it who decide whether the commit is void (design, section 5.3). Its author
+// stands in the parent: that much of it everybody knows (decision 0100).
 func (s *step) takeUnopenable(a arrival, e *epoch, author dag.Member, why error) (Result, error) {
-	r := s.settleUnread(a, unopenable, Unopenable, why)
+	h := a.header
+	s.settle(a.cid, &meta{Status: unopenable, Type: h.ContentType, Epoch: h.Epoch, Links: h.Links, Author: author}, a.block)
+	if !e.old {
+		if err := s.standAt(a.cid, author, h); err != nil {
+			return Result{}, err
+		}
+		s.watchHalves(author)
+	}
+	s.askRivals()
+	r := Result{CID: a.cid, Verdict: Unopenable, Reason: why}
 	if author == s.self {
 		return r, s.mine(a.cid, author)
 	}

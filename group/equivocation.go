@@ -4,15 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"time"
 
 	"github.com/ipfs/go-cid"
 
 	"github.com/dmlsd/dmls/dag"
 	"github.com/dmlsd/dmls/frame"
-	"github.com/dmlsd/dmls/group/internal/plan"
 	"github.com/dmlsd/dmls/mls"
 )
 
@@ -55,29 +52,37 @@ func parseEquivocation(b []byte) (equivocation, error) {
 
 // verify needs nothing but the group's id: every member of the epoch that a
 // proof is sent in comes to one answer.
-func (p equivocation) verify(gid []byte) error {
+//
+// It reports whether whoever joins later may have the proof: what a text says
+// must not reach them.
+func (p equivocation) verify(gid []byte) (forAll bool, err error) {
 	if bytes.Equal(p.Of[0].Signed, p.Of[1].Signed) {
-		return fmt.Errorf("%w: a proof by one frame", ErrForged)
+		return false, fmt.Errorf("%w: a proof by one frame", ErrForged)
 	}
+	forAll = true
 	var seq [2]uint64
 	for i, v := range p.Of {
 		c, err := v.Verify(suite, []byte(keyOf(p.Member)))
 		if err != nil {
-			return fmt.Errorf("%w: a proof: %w", ErrForged, err)
+			return false, fmt.Errorf("%w: a proof: %w", ErrForged, err)
 		}
 		l, err := frame.ParseLinks(c.AuthenticatedData)
 		if err != nil {
-			return fmt.Errorf("%w: a proof: %w", ErrForged, err)
+			return false, fmt.Errorf("%w: a proof: %w", ErrForged, err)
 		}
 		if !bytes.Equal(c.GroupID, gid) || c.Sender.Index != leafOf(p.Member) || l.Leaf != leafOf(p.Member) || idOf(l.Joined) != addedBy(p.Member) {
-			return fmt.Errorf("%w: a proof about another sender", ErrForged)
+			return false, fmt.Errorf("%w: a proof about another sender", ErrForged)
+		}
+		if c.ContentType == mls.ContentTypeApplication {
+			d, err := parseAppData(c.Data)
+			forAll = forAll && err == nil && d.Kind != appText
 		}
 		seq[i] = l.Seq
 	}
 	if seq[0] != seq[1] {
-		return fmt.Errorf("%w: a proof by frames %d and %d of a chain", ErrForged, seq[0], seq[1])
+		return false, fmt.Errorf("%w: a proof by frames %d and %d of a chain", ErrForged, seq[0], seq[1])
 	}
-	return nil
+	return forAll, nil
 }
 
 func (s *step) checkProof(d appData) error {
@@ -85,7 +90,8 @@ func (s *step) checkProof(d appData) error {
 	if err != nil {
 		return err
 	}
-	return p.verify(s.gid)
+	_, err = p.verify(s.gid)
+	return err
 }
 
 // takeProof takes up a proof frame: the member has no vote where it was sent
@@ -94,9 +100,28 @@ func (s *step) takeProof(a arrival, e *epoch, author dag.Member, d appData) erro
 	if err := s.addMute(a, author, ""); err != nil {
 		return err
 	}
-	m := dag.Member(d.about())
+	p, err := parseEquivocation(d.Body)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInternal, err) // parseAppData has seen it
+	}
+	forAll, err := p.verify(s.gid)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInternal, err) // checkProof has
+	}
+	m := p.Member
 	s.graph.Equivocated(m, e.id)
-	s.noteProven(a.cid, m, true)
+	s.noteLiar(a.cid, m)
+	l := s.liars[m]
+	if !slices.Contains(l.in, e.id) {
+		l.in = append(l.in, e.id)
+	}
+	if forAll && len(l.proof) == 0 {
+		l.proof = d.Body
+	}
+	s.writeLiar(m)
+	if !l.owed(m, s.Group) {
+		delete(s.due.proofs, m)
+	}
 	return s.mine(a.cid, m)
 }
 
@@ -144,30 +169,26 @@ func (s *step) takePairs() {
 		if p.member == s.self {
 			continue // mine has more to say
 		}
-		s.noteProven(cidOf(p.of[0]), p.member, false)
-		if _, planned := s.due.proofs[p.member]; planned || s.proven[p.member] {
+		s.noteLiar(cidOf(p.of[0]), p.member)
+		if _, planned := s.due.proofs[p.member]; planned || len(s.liars[p.member].proof) > 0 {
 			continue
 		}
-		if q := s.prove(cidOf(p.of[0]), cidOf(p.of[1])); q != nil {
+		if q := s.prove(cidOf(p.of[0]), cidOf(p.of[1])); q != nil && (q.in == "" || !s.liars[p.member].shared()) {
 			s.due.proofs[p.member] = q
 		}
 	}
 	s.pairs = nil
 }
 
-// noteProven keeps that a member equivocated, tells it once, and asks for its
-// removal. shared: a frame proves it to all.
-func (s *step) noteProven(c cid.Cid, m dag.Member, shared bool) {
-	was, known := s.proven[m]
-	if known && (was || !shared) {
+// noteLiar keeps that a member equivocated, tells it once, and asks for its
+// removal.
+func (s *step) noteLiar(c cid.Cid, m dag.Member) {
+	if _, known := s.liars[m]; known {
 		return
 	}
-	s.proven[m] = was || shared
-	s.put(s.provenKey(m), marshalProven(m, s.proven[m]), Public)
-	if shared {
-		delete(s.due.proofs, m)
-	}
-	if known || m == s.self {
+	s.liars[m] = &liar{}
+	s.writeLiar(m)
+	if m == s.self {
 		return
 	}
 	key := keyOf(m)
@@ -177,21 +198,6 @@ func (s *step) noteProven(c cid.Cid, m dag.Member, shared bool) {
 		s.emit(Event{Kind: KindNeedsApproval, CID: c.String(), Head: text(s.head), From: hexKey(key), Name: s.names[key],
 			Actions: []string{"remove " + s.nameOf(key)}, Why: "it signed two different frames with one sequence number"})
 	}
-}
-
-func (s *step) provenKey(m dag.Member) string {
-	return s.key("q/" + hexKey(keyOf(m)) + "/" + text(addedBy(m)))
-}
-
-func marshalProven(m dag.Member, shared bool) []byte {
-	var w buffer
-	w.bytes([]byte(m))
-	if shared {
-		w.u8(1)
-	} else {
-		w.u8(0)
-	}
-	return w.b
 }
 
 // keep holds the block of a frame that can be opened again while its epoch is
@@ -233,77 +239,6 @@ func (s *step) evidence(c cid.Cid) (v mls.Evidence, ok bool) {
 	return v, errors.Is(err, errEvidence)
 }
 
-// proof is a proof on its way: where it is sent, and when.
-type proof struct {
-	data appData
-	in   dag.ID // empty: on the head
-	at   time.Time
-}
-
-// prove makes a proof of two frames, if this device can still open them. What
-// a text says must not reach members who were not in its epoch, so two texts
-// of different epochs prove nothing to those who did not see both.
-func (s *step) prove(a, b cid.Cid) *proof {
-	x, y := s.frames[a], s.frames[b]
-	v, ok := s.evidence(a)
-	w, also := s.evidence(b)
-	if !ok || !also {
-		return nil
-	}
-	p := &proof{data: appData{Kind: appProof, Body: equivocation{Member: x.Author, Of: [2]mls.Evidence{v, w}}.marshal()}}
-	if x.Kind == appText || y.Kind == appText {
-		if x.Links.Parent != y.Links.Parent {
-			return nil
-		}
-		p.in = idOf(x.Links.Parent)
-	}
-	p.at = s.env.Now.Add(time.Duration(s.proofRank(x.Author)) * s.cfg.MergeDelay)
-	return p
-}
-
-// proofRank: one member publishes, the others when it does not.
-func (s *step) proofRank(m dag.Member) int {
-	e := s.epochs[s.head]
-	if e == nil || m == s.self {
-		return 0
-	}
-	var leaves []uint32
-	for o := range e.leaves.all() {
-		if _, liar := s.proven[o]; !liar {
-			leaves = append(leaves, leafOf(o))
-		}
-	}
-	return max(plan.Rank([]byte(m), leaves, uint32(e.mls.Self())), 0)
-}
-
-// publishProofs sends the proofs that have become due.
-func (s *step) publishProofs() error {
-	for _, m := range sortedMembers(s.due.proofs) {
-		if p := s.due.proofs[m]; !s.env.Now.Before(p.at) {
-			delete(s.due.proofs, m)
-			if err := s.publishProof(p); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (s *step) publishProof(p *proof) error {
-	e := s.epochs[s.head]
-	if p.in != "" {
-		e = s.epochs[p.in]
-	}
-	if e == nil || e.old || !e.leaves.has(s.self) {
-		return nil
-	}
-	if _, err := io.ReadFull(s.env.Rand, p.data.ID[:]); err != nil {
-		return fmt.Errorf("group: %w", err)
-	}
-	_, err := s.sendIn(e, p.data)
-	return err
-}
-
 // mine finds a frame that is ours by its signature and that this device never
 // sent: another sends as us, from a copy of our store. The sender's own device
 // alone can read both of two application frames on one key, so it publishes
@@ -316,14 +251,11 @@ func (s *step) mine(c cid.Cid, author dag.Member) error {
 	case member, leaving, stranded:
 		s.state, s.dirty = copied, true
 	}
-	if _, known := s.proven[s.self]; !known {
-		s.proven[s.self] = false
-		s.put(s.provenKey(s.self), marshalProven(s.self, false), Public)
-	}
+	s.noteLiar(c, s.self)
 	s.graph.Equivocated(s.self, "")
 	s.emit(Event{Kind: KindEquivocation, CID: c.String(), From: hexKey(keyOf(s.self)), Name: s.id.Name, Mine: true,
 		Why: "another device sends as this one, from a copy of its store; this one sends nothing more: have it removed, wipe one of the two, and join again"})
-	if rival, ok := s.ownBeside(c); ok && !s.proven[s.self] {
+	if rival, ok := s.ownBeside(c); ok && !s.liars[s.self].shared() {
 		if p := s.prove(rival, c); p != nil {
 			return s.publishProof(p)
 		}
@@ -340,13 +272,4 @@ func (s *step) ownBeside(c cid.Cid) (cid.Cid, bool) {
 		}
 	}
 	return cid.Undef, false
-}
-
-func sortedMembers[V any](set map[dag.Member]V) []dag.Member {
-	out := make([]dag.Member, 0, len(set))
-	for m := range set {
-		out = append(out, m)
-	}
-	slices.Sort(out)
-	return out
 }

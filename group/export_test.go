@@ -188,3 +188,17 @@ func (g *Group) Proof(env Env, m dag.Member, a, b cid.Cid) []byte {
 func (g *Group) Answers() int { return len(g.answered) }
 
 func (g *Group) Rejoins() int { return len(g.rejoins) }
+
+// AckIn sends an empty frame in any epoch that this device can still open.
+func (g *Group) AckIn(env Env, epoch string) (Output, error) {
+	c, err := cid.Decode(epoch)
+	if err != nil {
+		return Output{}, err
+	}
+	s := &step{Group: g, env: env}
+	if _, err := s.sendIn(g.epochs[idOf(c)], appData{Kind: appAck}); err != nil {
+		return Output{}, err
+	}
+	err = s.follow()
+	return s.done(), err
+}

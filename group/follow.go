@@ -203,7 +203,7 @@ func (s *step) outOf(by *commit) error {
 func (s *step) stay() {
 	if s.state == removed && !s.deserted() {
 		s.state, s.goneAt, s.dirty = member, time.Time{}, true
-		if _, ok := s.proven[s.self]; ok {
+		if _, ok := s.liars[s.self]; ok {
 			s.state = copied
 		}
 	}

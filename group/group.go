@@ -129,8 +129,8 @@ type Group struct {
 	nodes       map[string]int       // tree records by hash, with the number of their users
 	messages    map[string]struct{}
 	pending     []*message
-	forks       map[dag.ID]string   // forks announced, with the child chosen
-	proven      map[dag.Member]bool // equivocators; true: known to the others, by a frame
+	forks       map[dag.ID]string    // forks announced, with the child chosen
+	liars       map[dag.Member]*liar // members that equivocated
 
 	waiting    map[cid.Cid]*parked
 	waiters    map[cid.Cid][]cid.Cid
@@ -195,7 +195,7 @@ func newGroup(c Config, id Identity) *Group {
 		frames: map[cid.Cid]*meta{}, held: map[cid.Cid]struct{}{}, open: map[cid.Cid]struct{}{},
 		unreadUpTo: map[dag.Member]uint64{}, holes: map[cid.Cid]uint64{}, unreadHoles: map[cid.Cid]uint64{}, linked: map[cid.Cid]struct{}{}, followed: map[cid.Cid]struct{}{},
 		unsent: map[cid.Cid][]byte{}, seen: map[cid.Cid]struct{}{}, nodes: map[string]int{}, messages: map[string]struct{}{},
-		forks: map[dag.ID]string{}, proven: map[dag.Member]bool{}, waiting: map[cid.Cid]*parked{}, waiters: map[cid.Cid][]cid.Cid{}, leaves: map[dag.ID][]cid.Cid{},
+		forks: map[dag.ID]string{}, liars: map[dag.Member]*liar{}, waiting: map[cid.Cid]*parked{}, waiters: map[cid.Cid][]cid.Cid{}, leaves: map[dag.ID][]cid.Cid{},
 		peerParked: map[string]*share{}, ends: map[chain]cid.Cid{}, delayed: map[cid.Cid]time.Time{}, budgets: map[dag.Member]time.Time{}, rejected: map[cid.Cid]error{},
 		offers: map[string]*offer{}, answered: map[string]answer{}, seeds: map[dag.ID]seeds{}, gaps: map[cid.Cid]struct{}{}, due: newDue(),
 	}
@@ -263,7 +263,7 @@ func (g *Group) begin(id dag.ID, e *mls.Epoch, info groupInfo, rows []tableRow) 
 		t = t.set(leafOf(r.Member), r.Member)
 	}
 	g.graph = newGraph(g.cfg.Rule, g.baseCommit(id, e.Number()), info, rows)
-	for m := range g.proven {
+	for m := range g.liars {
 		g.graph.Equivocated(m, "")
 	}
 	g.epochs[id] = newEpoch(id, e, info, t)

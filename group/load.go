@@ -139,7 +139,9 @@ func (l *loader) read(key string, value []byte) error {
 		l.answered[string(k)] = a
 		return err
 	case "q":
-		return l.readProven(value)
+		m, liar, err := parseLiar(value)
+		l.liars[m] = liar
+		return err
 	case "w":
 		m, err := parsePending(value)
 		l.pending = append(l.pending, m)
@@ -177,19 +179,6 @@ func (l *loader) readRow(value []byte) error {
 		return fmt.Errorf("%w: base row", ErrRecords)
 	}
 	l.rows = append(l.rows, row)
-	return nil
-}
-
-func (l *loader) readProven(value []byte) error {
-	r := cursor{b: value}
-	m, err := parseIncarnation(r.bytes())
-	if err != nil {
-		return fmt.Errorf("%w: equivocator: %w", ErrRecords, err)
-	}
-	l.proven[m] = r.u8() == 1
-	if err := r.done(); err != nil {
-		return fmt.Errorf("%w: equivocator: %w", ErrRecords, err)
-	}
 	return nil
 }
 
@@ -389,11 +378,11 @@ func (g *Group) replay() error {
 		if m.Said != "" {
 			g.graph.Settled(m.Said, m.Links.Seq, idOf(m.Links.Parent))
 		}
-		if m.Status != opened {
+		if m.Status != opened && m.Status != unopenable {
 			continue
 		}
 		if !g.graph.Has(idOf(m.Links.Parent)) {
-			// Opened once, in an epoch that is gone or was given up: its sender stood
+			// Sent in an epoch that is gone or was given up: its sender stood
 			// outside what is retained, which bears on finality still.
 			if idOf(c) != g.graph.Base() && !m.mute() {
 				g.graph.Settled(m.Author, m.Links.Seq, "")

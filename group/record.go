@@ -25,7 +25,7 @@ import (
 //	u/<cid>          own blocks that nobody is known to hold: the outbox
 //	w/<cid>          messages that wait for those they follow         (History)
 //	v/<cursor>       the event log                                    (History)
-//	q/<key>/<cid>    members that equivocated
+//	q/<key>/<cid>    members that equivocated, with a proof            (History)
 //	offer/<key>      offers of stranded joiners, answer/<ref>: the Welcomes that
 //	                 answered them                                    (Secret)
 //	rejoin/<ref>     our own offers while stranded                    (Secret)

@@ -30,7 +30,7 @@ type meta struct {
 	Type    uint8 // content type: 1 application, 2 proposal, 3 commit
 	Epoch   uint64
 	Links   frame.Links
-	Author  dag.Member // of opened frames: proven
+	Author  dag.Member // of opened frames and unopenable commits: proven
 	Said    dag.Member // of unread frames: whose chain its links continue, unproven
 	Content []byte     // labelled hash of an opened commit's content
 	Message [16]byte   // of an opened text

@@ -406,6 +406,7 @@ func (s *step) prepare() error {
 	s.myTurn(s.nextJob(e), e)
 	s.watchDivergence(e)
 	s.planNotices()
+	s.planProofs()
 	s.planAsk()
 	s.ask()
 	if err := s.scheduleAck(); err != nil {
