@@ -47,6 +47,8 @@ type syncTopic struct {
 type syncPeer struct {
 	asked   time.Time    // when our unanswered Tips left; zero: none
 	heard   time.Time    // when we last asked: answers are welcome for a while
+	unseen  []cid.Cid    // tips of its that were not here
+	again   time.Time    // when to ask for them if they are not here even then
 	due     time.Time    // when to send Tips; zero: not planned
 	lost    int          // Tips without answer in a row
 	pending *syncMessage // its latest Tips, which we could not afford to answer yet
@@ -228,6 +230,12 @@ func (s *syncMachine) tickPeer(now time.Time, topic, peer string, p *syncPeer, r
 		p.pending = nil
 		s.serveTips(now, topic, peer, p, m, r)
 	}
+	if !p.again.IsZero() && !p.again.After(now) {
+		if lacksAny(r, p.unseen) {
+			p.due = earlier(p.due, now)
+		}
+		p.unseen, p.again = nil, time.Time{}
+	}
 	if p.due.IsZero() || p.due.After(now) || !p.asked.IsZero() {
 		return
 	}
@@ -340,6 +348,7 @@ func (s *syncMachine) wake() time.Time {
 			} else {
 				at = earlier(at, p.asked.Add(s.timing.Timeout))
 			}
+			at = earlier(at, p.again)
 			if p.pending != nil {
 				at = earlier(at, s.budget(p.pendingAt, peer).at())
 			}

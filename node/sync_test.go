@@ -295,6 +295,49 @@ func TestSilentPeer(t *testing.T) {
 	}
 }
 
+// Two peers that are sent frames all the time, each of which one has before the
+// other, do not ask each other without end: what gossip brings in time is not
+// asked for.
+func TestAskBack(t *testing.T) {
+	r := newRig(t, 1, 1)
+	r.m.peerJoin(r.now, "t", "p")
+	r.m.tick(r.now)
+	r.m.answer(r.now, "p", &syncMessage{kind: syncBlocks, topic: "t", answers: syncTips})
+	r.drain("p")
+	questions := func() (n int) {
+		for _, m := range r.drain("p") {
+			if m.kind == syncTips {
+				n++
+			}
+		}
+		return n
+	}
+	hears := func() cid.Cid {
+		c := frame.CIDOf(fmt.Append(nil, "on its way at ", r.now))
+		r.m.question(r.now, "p", &syncMessage{kind: syncTips, topic: "t", cids: []cid.Cid{c}})
+		return c
+	}
+	r.pass(2 * r.m.timing.Settle)
+	hears()
+	if n := questions(); n != 1 {
+		t.Fatalf("%d questions at once, want 1", n)
+	}
+	r.m.answer(r.now, "p", &syncMessage{kind: syncBlocks, topic: "t", answers: syncTips})
+	r.g.frames[hears()] = block{}
+	r.pass(r.m.timing.Spread)
+	if n := questions(); n != 0 {
+		t.Errorf("%d questions for what had come by gossip, want none", n)
+	}
+	hears()
+	if n := questions(); n != 0 {
+		t.Errorf("%d questions again at once, want none", n)
+	}
+	r.pass(r.m.timing.Spread)
+	if n := questions(); n != 1 {
+		t.Errorf("%d questions for what did not come, want 1", n)
+	}
+}
+
 // A piece without news ends the exchange, whatever the peer says.
 func TestMoreWithoutNews(t *testing.T) {
 	r := newRig(t, 1, 1)

@@ -60,25 +60,32 @@ func (s *syncMachine) serveTips(now time.Time, topic, peer string, p *syncPeer, 
 		ids = r.Missing(m.cids, m.lacking, missBatch)
 	}
 	more := len(ids) == missBatch
-	if more && slices.ContainsFunc(m.cids, func(c cid.Cid) bool { return !r.Has(c) }) {
+	if more && lacksAny(r, m.cids) {
 		ids = s.newest(r, m)
 	}
 	out := syncMessage{kind: syncBlocks, topic: topic, answers: syncTips, more: more}
 	s.fill(&out, ids, r)
 	s.sendBlocks(now, peer, &out)
-	if p == nil {
+	if p != nil && lacksAny(r, m.cids) {
+		s.askBack(now, topic, peer, p, m, r)
+	}
+}
+
+// askBack asks a peer whose tips are not all here: at once, but if it was asked
+// lately only after a while in which gossip may bring them. While frames flow
+// something always is under way to one of two, and they would ask each other
+// without end.
+func (s *syncMachine) askBack(now time.Time, topic, peer string, p *syncPeer, m *syncMessage, r replica) {
+	if !p.asked.IsZero() || now.Sub(p.heard) < s.timing.Settle {
+		p.unseen, p.again = m.cids, earlier(p.again, now.Add(s.timing.Spread))
 		return
 	}
-	for _, c := range m.cids {
-		if !r.Has(c) {
-			p.due = now
-			if p.asked.IsZero() {
-				p.due, p.asked, p.heard = time.Time{}, now, now
-				s.sendTips(topic, peer, r)
-			}
-			return
-		}
-	}
+	p.due, p.asked, p.heard = time.Time{}, now, now
+	s.sendTips(topic, peer, r)
+}
+
+func lacksAny(r replica, of []cid.Cid) bool {
+	return slices.ContainsFunc(of, func(c cid.Cid) bool { return !r.Has(c) })
 }
 
 // newest is the end of what a peer seems to lack whose tips are not all known
