@@ -154,9 +154,8 @@ func (s *step) watchRemoval() error {
 	}
 	var by *commit
 	for _, c := range s.exits {
-		if s.putsOut(c) {
+		if s.putsOut(c) && (by == nil || c.ID == s.graph.Head()) {
 			by = c
-			break
 		}
 	}
 	switch {
