@@ -53,6 +53,13 @@ var parsers = map[string]func([]byte) ([]byte, error){
 		}
 		return o.marshal()[1:], nil
 	},
+	"ask": func(b []byte) ([]byte, error) {
+		a, err := parseAsk(&cursor{b: b})
+		if err != nil {
+			return nil, err
+		}
+		return a.marshal()[1:], nil
+	},
 }
 
 // Theorem: no input makes a parser panic, and what one reads it writes so that it
@@ -70,6 +77,7 @@ func FuzzParsers(f *testing.F) {
 		"frame":  meta.marshal(),
 		"notice": (notice{Joiner: m, Head: c, Present: idOf(c), Signer: []byte("s"), Signature: []byte("t")}).marshal()[1:],
 		"offer":  (&offer{Joiner: m, Head: c, KeyPackage: []byte("k"), Signature: []byte("t")}).marshal()[1:],
+		"ask":    (ask{Joiner: m, Ref: []byte("r"), Signature: []byte("t")}).marshal()[1:],
 	}
 	for name, b := range seeds {
 		if _, err := parsers[name](b); err != nil {

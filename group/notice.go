@@ -98,7 +98,7 @@ func (s *step) notify(m dag.Member) error {
 // offer that was answered is answered again: the Welcome may have been lost.
 func (s *step) hearOffer(o *offer) {
 	key := keyOf(o.Joiner)
-	if mls.VerifyWithLabel(suite, []byte(key), labelOffer, o.content(s.gid), o.Signature) != nil {
+	if !s.signedBy(o.Joiner, labelOffer, o.content(s.gid), o.Signature) {
 		return
 	}
 	kp, err := mls.ParseKeyPackage(o.KeyPackage)
@@ -109,7 +109,7 @@ func (s *step) hearOffer(o *offer) {
 		return
 	}
 	if b, ok := s.answered[string(o.ref)]; ok {
-		s.answerAgain(o, b) // also when we were removed since
+		s.answerAgain(o.ref, o.from, b) // also when we were removed since
 		return
 	}
 	if s.state != member {

@@ -149,7 +149,7 @@ func (s *step) settleUnread(a arrival, st status, v Verdict, why error) Result {
 		s.graph.Settled(m.Said, h.Links.Seq, idOf(h.Links.Parent))
 		s.watchHalves(m.Said)
 	}
-	if h.ContentType == typeCommit {
+	if h.ContentType == typeCommit || h.Epoch >= s.floor {
 		s.askRivals()
 	}
 	return Result{CID: a.cid, Verdict: v, Reason: why}

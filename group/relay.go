@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"time"
 
+	"github.com/dmlsd/dmls/dag"
 	"github.com/dmlsd/dmls/mls"
 )
 
@@ -61,15 +62,26 @@ func (s *step) relayOffer(o *offer) {
 	if err != nil {
 		return
 	}
-	ref := string(kp.Ref())
-	if !s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery/2, s.cfg.NoticeEvery/2, "offer"+string(o.Joiner), ref, maxOffers) {
-		return
+	ref := kp.Ref()
+	if s.mayPassOn("offer", o.Joiner, ref) && s.signedBy(o.Joiner, labelOffer, o.content(s.gid), o.Signature) {
+		s.passOn(ref, o.from, o.marshal())
 	}
-	if mls.VerifyWithLabel(suite, []byte(keyOf(o.Joiner)), labelOffer, o.content(s.gid), o.Signature) != nil {
-		return
-	}
-	s.due.relay.way[ref] = o.from
-	s.signal("", o.marshal())
+}
+
+// mayPassOn reports whether what a joiner says of an offer may pass.
+func (s *step) mayPassOn(what string, joiner dag.Member, ref []byte) bool {
+	pause := s.cfg.NoticeEvery / 2
+	return s.due.relay.mayPass(s.env.Now, pause, pause, what+string(joiner), string(ref), maxOffers)
+}
+
+// passOn relays it, and remembers the way back for a Welcome.
+func (s *step) passOn(ref []byte, from string, payload []byte) {
+	s.due.relay.way[string(ref)] = from
+	s.signal("", payload)
+}
+
+func (s *step) signedBy(m dag.Member, label string, content, signature []byte) bool {
+	return mls.VerifyWithLabel(suite, []byte(keyOf(m)), label, content, signature) == nil
 }
 
 // relayWelcome sends a Welcome towards the joiner whose offer passed here. The
@@ -86,9 +98,9 @@ func (s *step) relayWelcome(ref, bundle []byte, from string) {
 
 // answerAgain repeats the Welcome for an offer that comes again, on each way that
 // it comes by, once in a pause.
-func (s *step) answerAgain(o *offer, a answer) {
+func (s *step) answerAgain(ref []byte, from string, a answer) {
 	pause := s.cfg.NoticeEvery / 2
-	if s.due.relay.mayPass(s.env.Now, pause, pause, "answer"+string(o.ref), o.from, maxOffers) {
-		s.signal(o.from, marshalWelcome(o.ref, a.bundle))
+	if s.due.relay.mayPass(s.env.Now, pause, pause, "answer"+string(ref), from, maxOffers) {
+		s.signal(from, marshalWelcome(ref, a.bundle))
 	}
 }

@@ -30,8 +30,8 @@ func (s *step) hearWelcome(ref, b []byte) error {
 		w.epoch.Wipe() // keys that were used there stay used
 	}
 	switch {
-	case here == nil && s.state == member && s.former == nil && !s.consented(id):
-		w.epoch.Wipe() // the present base is sure, and this is no Welcome that it lacks
+	case here == nil && s.state == member && s.former == nil && !s.consented(id) && !s.awaitsWelcome():
+		w.epoch.Wipe() // the present base is sure, and none is awaited
 		return nil
 	case here == nil && (s.state == member || !s.leadsBack(id, with)):
 		s.keepRival(w)

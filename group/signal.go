@@ -19,6 +19,7 @@ const (
 	signalNotice  signalKind = 1 // a member tells a stranded joiner which branch won
 	signalOffer   signalKind = 2 // the joiner answers with a fresh KeyPackage for that head
 	signalWelcome signalKind = 3 // and is added again
+	signalAsk     signalKind = 4 // the joiner is back, and asks for Welcomes that did not arrive
 )
 
 // notice names the head to a member that was added on a losing branch.
@@ -55,6 +56,7 @@ type offer struct {
 const (
 	labelNotice = "DMLSNotice"
 	labelOffer  = "DMLSOffer"
+	labelAsk    = "DMLSAsk"
 )
 
 func (n notice) content(gid []byte) []byte {
@@ -166,6 +168,11 @@ func (s *step) hear(in Hear) error {
 			o.from = in.From
 			s.relayOffer(o)
 			s.hearOffer(o)
+		}
+	case signalAsk:
+		if a, err := parseAsk(r); err == nil {
+			a.from = in.From
+			s.hearAsk(a)
 		}
 	case signalWelcome:
 		ref, b := r.bytes(), r.bytes()

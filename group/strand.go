@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/ipfs/go-cid"
 
@@ -241,63 +240,19 @@ func (s *step) repeatOffer() error {
 	if s.state != stranded || s.env.Now.Before(s.due.offer) {
 		return nil
 	}
-	s.pauseOffers(6)
-	s.sendOffers()
-	return nil
-}
-
-// pauseOffers doubles the pause before the next repetition, most-1 times at most.
-func (s *step) pauseOffers(most int) {
-	s.due.offers = min(s.due.offers+1, most)
-	s.due.offer = s.env.Now.Add(s.cfg.NoticeEvery << (s.due.offers - 1))
-}
-
-func (s *step) sendOffers() {
+	s.pauseOffers(5)
 	for _, j := range s.rejoins {
 		s.signal("", j.offer.marshal())
 	}
+	return nil
 }
 
-// askRivals repeats the offers of a device that has come back, when it does and
-// when it meets a commit that it cannot open: who added us on a rival branch
-// may not have reached us with its Welcome, and what is said there is for us too.
-func (s *step) askRivals() {
-	if s.state != member || !s.entered || s.env.Now.Before(s.due.offer) {
-		return
-	}
-	s.due.offer = s.env.Now.Add(s.cfg.NoticeEvery)
-	s.sendOffers()
-}
-
-// awaitsWelcome reports whether an offer of ours was to replace an incarnation
-// that this device never entered: somebody added us again, its Welcome went
-// astray, and what was said there is for us. That is waited for until MaxAge
-// (decision 0098).
-func (s *step) awaitsWelcome() bool {
-	return s.state == member && s.entered && slices.ContainsFunc(s.rejoins, func(j *rejoin) bool {
-		id := j.offer.replaces
-		return id != "" && s.epochs[id] == nil && s.commits[id] == nil && s.env.Now.Before(s.givenUp(j))
-	})
-}
-
-// consented reports whether an offer of ours was to replace what a commit added.
-func (g *Group) consented(id dag.ID) bool {
-	return slices.ContainsFunc(g.rejoins, func(j *rejoin) bool { return j.offer.replaces == id })
-}
-
-// givenUp returns when an offer is MaxAge old.
-func (s *step) givenUp(j *rejoin) time.Time {
-	made := time.Unix(int64(j.keys.KeyPackage.LeafNode.Lifetime.NotBefore), 0).Add(clockSlack)
-	return made.Add(s.cfg.MaxAge)
-}
-
-// awaitWelcome repeats all offers while a Welcome is awaited, with growing pauses.
-func (s *step) awaitWelcome() {
-	if !s.awaitsWelcome() || s.env.Now.Before(s.due.offer) {
-		return
-	}
-	s.pauseOffers(10)
-	s.sendOffers()
+// pauseOffers waits for NoticeEvery at first, and twice as long each time after
+// the eighth repetition, most times at most: signals of a device that has few
+// links pass through many hands, and get lost.
+func (s *step) pauseOffers(most int) {
+	s.due.offers = min(s.due.offers+1, 8+most)
+	s.due.offer = s.env.Now.Add(s.cfg.NoticeEvery << max(s.due.offers-8, 0))
 }
 
 // bySettling lists the frames as they settled on this device.

@@ -26,6 +26,7 @@ type due struct {
 	ask     map[string]time.Time // when to show what is not done again, by commit and operation
 	offer   time.Time            // next repetition of our own offer
 	offers  int                  // repetitions so far
+	rivals  time.Time            // until when a rival re-add is asked for
 	refused map[string]bool      // offers that could not be committed, by reference
 
 	proofs    map[dag.Member]*proof // of equivocations, until somebody publishes one
@@ -78,7 +79,9 @@ func (s *step) tick() error {
 	case stranded:
 		return s.repeatOffer()
 	}
-	s.awaitWelcome()
+	if err := s.awaitWelcome(); err != nil {
+		return err
+	}
 	if err := s.publishProofs(); err != nil {
 		return err
 	}
@@ -330,6 +333,9 @@ func (s *step) wake() time.Time {
 	case member:
 		if s.awaitsWelcome() {
 			at(s.due.offer)
+		}
+		if s.entered && s.due.rivals.After(s.env.Now) {
+			at(s.due.rivals)
 		}
 		at(s.due.ack)
 		at(s.due.workAt)
