@@ -160,7 +160,10 @@ func (g *Group) unpark(c cid.Cid) {
 // Wants returns the blocks that are not here and that parked frames wait for or
 // settled frames link to, sorted. What only frames above all retained epochs
 // link to is not worth asking for any more.
-func (g *Group) Wants() []cid.Cid {
+func (g *Group) Wants() []cid.Cid { return g.wantsSince(g.lowest()) }
+
+// wantsSince leaves out what only unread frames of lower epochs link to.
+func (g *Group) wantsSince(low uint64) []cid.Cid {
 	if len(g.waiters)+len(g.holes)+len(g.unreadHoles) == 0 {
 		return nil
 	}
@@ -173,7 +176,6 @@ func (g *Group) Wants() []cid.Cid {
 			want[c] = struct{}{}
 		}
 	}
-	low := g.lowest()
 	for c, epoch := range g.unreadHoles {
 		if epoch >= low {
 			want[c] = struct{}{}

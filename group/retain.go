@@ -59,7 +59,7 @@ func (s *step) settleSeen() {
 // for those that it follows: a frame that nobody has holds up nothing (decision
 // 0096).
 func (s *step) awaits() bool {
-	d, wants := &s.due, s.Wants()
+	d, wants := &s.due, s.wantsSince(s.floor)
 	fresh := slices.ContainsFunc(wants, func(c cid.Cid) bool { _, was := d.missed[c]; return !was })
 	if fresh && d.erase.IsZero() {
 		d.erase = s.env.Now.Add(s.cfg.DeliverWait)

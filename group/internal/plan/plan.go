@@ -291,9 +291,14 @@ func (v *view) add(p *Plan, c *Commit, w Who) {
 }
 
 // here reports whether the device of an incarnation of the head is there, and
-// not where the losing commit c took it.
+// not where the losing commit c took it. A commit that adds the key in view of
+// the one that the head has was an answer to that device: it had left the
+// head's branch, and may not have come back.
 func (v *view) here(c *Commit, now Who) bool {
 	at, spoke := v.Spoke[now.Key]
+	if !v.above(now.AddedBy, c.ID) {
+		return spoke && !v.knows(c.ID, now.AddedBy)
+	}
 	replaced := slices.ContainsFunc(c.Removed, func(r Who) bool { return r.Incarnation == now.Incarnation })
 	return spoke && (!replaced || at > v.fork(c))
 }
