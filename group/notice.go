@@ -51,6 +51,9 @@ func (s *step) planNotices() {
 	}
 }
 
+// firstNotices is how many notices a joiner is sent at the shortest pause.
+const firstNotices = 4
+
 // notices tells stranded joiners which branch won, again and again with
 // growing pauses, until they offer a KeyPackage for this head.
 func (s *step) notices() error {
@@ -66,8 +69,8 @@ func (s *step) notices() error {
 		if !ok || s.env.Now.Before(at) {
 			continue
 		}
-		s.due.told[key] = min(s.due.told[key]+1, 5)
-		s.due.notice[key] = s.env.Now.Add(s.cfg.NoticeEvery << (s.due.told[key] - 1))
+		s.due.told[key] = min(s.due.told[key]+1, firstNotices+4)
+		s.due.notice[key] = s.env.Now.Add(s.cfg.NoticeEvery << max(s.due.told[key]-firstNotices, 0))
 		if err := s.notify(dag.Member(key)); err != nil {
 			return err
 		}

@@ -10,7 +10,7 @@ import (
 
 // Signals go to the peers that a device is connected with, and not every member
 // is connected with every other. So each passes some of them on: of the notices
-// for one joiner one in each NoticeEvery, another one each time; of its offers
+// for one joiner a few in each NoticeEvery, others each time; of its offers
 // all; and a Welcome goes back the way its offer came. What is not signed by a
 // member, or by the joiner, goes no further.
 type relay struct {
@@ -18,6 +18,10 @@ type relay struct {
 	again map[string]time.Time // when the same one may, by joiner, kind and signer or offer
 	way   map[string]string    // peer that brought an offer, by KeyPackage reference
 }
+
+// relayedNotices may pass for one joiner in each NoticeEvery, from different
+// signers: it takes a third of the members for it to be believed.
+const relayedNotices = 3
 
 // maxRelayed bounds what is remembered of them.
 const maxRelayed = 4096
@@ -46,7 +50,7 @@ func (s *step) relayNotice(n notice) {
 	if e == nil || n.Joiner == s.self || string(n.Signer) == keyOf(s.self) || e.find(string(n.Signer)) == "" {
 		return
 	}
-	if !s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 4*s.cfg.NoticeEvery, "notice"+string(n.Joiner), string(n.Signer), 1) {
+	if !s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 4*s.cfg.NoticeEvery, "notice"+string(n.Joiner), string(n.Signer), relayedNotices) {
 		return
 	}
 	if mls.VerifyWithLabel(suite, n.Signer, labelNotice, n.content(s.gid), n.Signature) == nil {
