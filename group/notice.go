@@ -105,7 +105,7 @@ func (s *step) hearOffer(o *offer) {
 		return
 	}
 	kp, err := mls.ParseKeyPackage(o.KeyPackage)
-	if err != nil || !sameKey(kp.LeafNode.SignatureKey, key) || kp.Verify(s.env.Now) != nil {
+	if err != nil || !sameKey(kp.LeafNode.SignatureKey, key) {
 		return
 	}
 	if o.ref = kp.Ref(); s.due.refused[string(o.ref)] {
@@ -132,7 +132,7 @@ func (s *step) hearOffer(o *offer) {
 		old := s.epochs[s.head].find(key)
 		open = old != "" && s.replacing(o, old)
 	}
-	if !open || !s.bound(o) {
+	if !open || !s.bound(o) || kp.Verify(s.env.Now) != nil {
 		return
 	}
 	o.heard = s.env.Now

@@ -17,6 +17,8 @@ type relay struct {
 	next  map[string]time.Time // when the next one may pass, by joiner and kind
 	again map[string]time.Time // when the same one may, by joiner, kind and signer or offer
 	way   map[string]string    // peer that brought an offer, by KeyPackage reference
+
+	proven map[[sha256.Size]byte]struct{} // signatures that were found good
 }
 
 // relayedNotices may pass for one joiner in each NoticeEvery, from different
@@ -53,7 +55,7 @@ func (s *step) relayNotice(n notice) {
 	if !s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 4*s.cfg.NoticeEvery, "notice"+string(n.Joiner), string(n.Signer), relayedNotices) {
 		return
 	}
-	if mls.VerifyWithLabel(suite, n.Signer, labelNotice, n.content(s.gid), n.Signature) == nil {
+	if s.proves(string(n.Signer), labelNotice, n.content(s.gid), n.Signature) {
 		s.signal("", n.marshal())
 	}
 }
@@ -84,8 +86,30 @@ func (s *step) passOn(ref []byte, from string, payload []byte) {
 	s.signal("", payload)
 }
 
+// signedBy checks the signature of a member over what a signal says. Copies come
+// by every neighbour, so what was found good once is remembered.
 func (s *step) signedBy(m dag.Member, label string, content, signature []byte) bool {
-	return mls.VerifyWithLabel(suite, []byte(keyOf(m)), label, content, signature) == nil
+	return s.proves(keyOf(m), label, content, signature)
+}
+
+func (s *step) proves(key, label string, content, signature []byte) bool {
+	var w buffer
+	w.bytes([]byte(key))
+	w.bytes([]byte(label))
+	w.bytes(content)
+	w.bytes(signature)
+	hash, r := sha256.Sum256(w.b), &s.due.relay
+	if _, ok := r.proven[hash]; ok {
+		return true
+	}
+	if mls.VerifyWithLabel(suite, []byte(key), label, content, signature) != nil {
+		return false
+	}
+	if r.proven == nil || len(r.proven) >= maxRelayed {
+		r.proven = map[[sha256.Size]byte]struct{}{}
+	}
+	r.proven[hash] = struct{}{}
+	return true
 }
 
 // relayWelcome sends a Welcome towards the joiner whose offer passed here. The

@@ -23,7 +23,7 @@ func (s *step) hearNotice(n notice) error {
 	if members == nil || s.diverged && s.oursStays(s.epochs[s.head]) == stays {
 		return nil
 	}
-	if mls.VerifyWithLabel(suite, n.Signer, labelNotice, n.content(s.gid), n.Signature) != nil {
+	if !s.proves(string(n.Signer), labelNotice, n.content(s.gid), n.Signature) {
 		return nil
 	}
 	known := slices.ContainsFunc(members, func(m dag.Member) bool { return sameKey(n.Signer, keyOf(m)) })
