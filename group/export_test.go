@@ -65,6 +65,16 @@ func (g *Group) Offer(joiner dag.Member, head cid.Cid, kp []byte) []byte {
 	return g.gossip.SealSignal(o.marshal())
 }
 
+// Ask asks for the Welcomes of an offer, or withdraws it.
+func (g *Group) Ask(joiner dag.Member, kp []byte) []byte {
+	s, a := &step{Group: g}, ask{Joiner: joiner}
+	if p, err := mls.ParseKeyPackage(kp); err == nil {
+		a.Ref = p.Ref()
+	}
+	a.Signature, _ = s.signed(labelAsk, a.content(g.gid))
+	return g.gossip.SealSignal(a.marshal())
+}
+
 func (g *Group) Due() string {
 	return fmt.Sprintf("proofs %v ack %v work %v notice %v offer %v", len(g.due.proofs), g.due.ack, g.due.workAt, len(g.due.notice), g.due.offer)
 }

@@ -120,6 +120,7 @@ type Group struct {
 	unreadHoles map[cid.Cid]uint64   // by unread frames: not here either
 	linked      map[cid.Cid]struct{} // what settled frames link to and is not held, and
 	followed    map[cid.Cid]struct{} // what opened frames link to
+	order       []cid.Cid            // as they settled, some expired ones among them
 	blocks      []cid.Cid            // held, in the order in which they go
 	blockBytes  int
 	expireAt    time.Time            // not to be looked at before

@@ -23,6 +23,19 @@ func (g *Group) Tips() []cid.Cid {
 	return tips
 }
 
+// Landmarks returns held frames at growing distances from the one that settled
+// last: the second last, the fourth, the eighth. A peer that does not know our
+// tips finds by them what it has in common with us.
+func (g *Group) Landmarks() []cid.Cid {
+	var out []cid.Cid
+	for back := 2; back <= len(g.order); back *= 2 {
+		if c := g.order[len(g.order)-back]; g.Has(c) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 // Missing returns up to limit held frames that are not in the past of tips, in
 // an order in which each follows what it links to. It walks from both sets of
 // tips upwards, the deepest frame first, and ends where only the peer's past

@@ -426,6 +426,7 @@ func (l *loader) derive() {
 	for _, c := range l.bySettling() {
 		if m := l.frames[c]; m.Status != seeded {
 			l.queueBlock(c, m)
+			l.order = append(l.order, c)
 		}
 	}
 	s, tentative := &step{Group: l.Group}, len(l.unsent) > 0 && l.tentative()

@@ -127,6 +127,7 @@ func (s *step) settle(c cid.Cid, m *meta, block []byte) {
 	s.index(m)
 	s.link(c, m)
 	s.queueBlock(c, m)
+	s.inOrderOfSettling(c)
 	if m.Status == opened && m.Author != s.self { // links of unread frames prove nothing
 		for _, p := range m.past() {
 			s.wasSeen(p)
@@ -139,6 +140,15 @@ func (s *step) settle(c cid.Cid, m *meta, block []byte) {
 	if m.Type == typeProposal {
 		s.ready = append(s.ready, s.leaves[idOf(m.Links.Parent)]...)
 	}
+}
+
+// inOrderOfSettling notes a frame for Landmarks. What has expired stays in the
+// list until it makes up half of it.
+func (g *Group) inOrderOfSettling(c cid.Cid) {
+	if len(g.order) > 2*len(g.frames)+64 {
+		g.order = slices.DeleteFunc(g.order, func(c cid.Cid) bool { return !g.Has(c) })
+	}
+	g.order = append(g.order, c)
 }
 
 // nth counts the frames of the same kind that the sender sent in the epoch

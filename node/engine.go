@@ -26,6 +26,7 @@ type engine interface {
 	Records() []group.Op
 	Tips() []cid.Cid
 	Has(cid.Cid) bool
+	Landmarks() []cid.Cid
 	Missing(tips, lacking []cid.Cid, limit int) []cid.Cid
 	Wants() []cid.Cid
 	Unsent() []cid.Cid

@@ -167,6 +167,14 @@ func (g *fakeGroup) Tips() []cid.Cid {
 
 func (g *fakeGroup) Has(c cid.Cid) bool { _, ok := g.frames[c]; return ok }
 
+func (g *fakeGroup) Landmarks() []cid.Cid {
+	var out []cid.Cid
+	for back := 2; back <= len(g.order); back *= 2 {
+		out = append(out, g.order[len(g.order)-back])
+	}
+	return out
+}
+
 func (g *fakeGroup) Missing(tips, lacking []cid.Cid, limit int) []cid.Cid {
 	known := map[cid.Cid]bool{}
 	stack := slices.Clone(tips)

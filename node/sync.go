@@ -12,6 +12,8 @@ import (
 type replica interface {
 	Tips() []cid.Cid    // tips of the held frames, sorted
 	Has(c cid.Cid) bool // held?
+	// Landmarks lists frames that are held, at growing distances from the last.
+	Landmarks() []cid.Cid
 	// Missing lists what is held and not in the past of tips, or is lacking there
 	// all the same, in topological order.
 	Missing(tips, lacking []cid.Cid, limit int) []cid.Cid
@@ -252,7 +254,10 @@ func (s *syncMachine) sendTips(topic, peer string, r replica) {
 			lacking = append(lacking, c)
 		}
 	}
-	m := syncMessage{kind: syncTips, topic: topic, cids: tips[:min(len(tips), maxTips)], lacking: lacking[:min(len(lacking), maxWant)]}
+	m := syncMessage{
+		kind: syncTips, topic: topic, cids: tips[:min(len(tips), maxTips)], landmarks: r.Landmarks(),
+		lacking: lacking[:min(len(lacking), maxWant)],
+	}
 	s.send(topic, peer, m.marshal())
 }
 

@@ -24,8 +24,9 @@ type rig struct {
 	bytes int
 }
 
-func (r *rig) Tips() []cid.Cid    { return r.g.Tips() }
-func (r *rig) Has(c cid.Cid) bool { return r.g.Has(c) }
+func (r *rig) Tips() []cid.Cid      { return r.g.Tips() }
+func (r *rig) Has(c cid.Cid) bool   { return r.g.Has(c) }
+func (r *rig) Landmarks() []cid.Cid { return r.g.Landmarks() }
 func (r *rig) Missing(tips, lacking []cid.Cid, n int) []cid.Cid {
 	return r.g.Missing(tips, lacking, n)
 }
@@ -377,6 +378,13 @@ func TestLongPast(t *testing.T) {
 				t.Fatalf("%s: block %d is not frame %d", name, i, c.first+i)
 			}
 		}
+	}
+	// By a landmark it is found what a peer has that has gone on elsewhere.
+	r.m.question(r.now, "landmark", &syncMessage{
+		kind: syncTips, topic: "t", cids: []cid.Cid{stranger}, landmarks: []cid.Cid{stranger, all[len(all)-9]},
+	})
+	if blocks := r.drain("landmark")[0].blocks; len(blocks) != 8 || frame.CIDOf(blocks[0]) != all[len(all)-8] {
+		t.Errorf("%d blocks for a peer that has all but 8", len(blocks))
 	}
 	// What does not fit into one message is left out at the beginning.
 	big := newRig(t, missBatch+50, 4<<10)

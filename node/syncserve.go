@@ -1,10 +1,10 @@
 package node
 
 import (
-	"bytes"
 	"cmp"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -57,7 +57,7 @@ func (s *syncMachine) answer(now time.Time, peer string, m *syncMessage) bool {
 func (s *syncMachine) serveTips(now time.Time, topic, peer string, p *syncPeer, m *syncMessage, r replica) {
 	var ids []cid.Cid
 	if len(m.lacking) > 0 || !slices.Equal(m.cids, r.Tips()) { // which they are nearly always
-		ids = r.Missing(m.cids, m.lacking, missBatch)
+		ids = r.Missing(m.has(), m.lacking, missBatch)
 	}
 	more := len(ids) == missBatch
 	if more && lacksAny(r, m.cids) {
@@ -88,13 +88,16 @@ func lacksAny(r replica, of []cid.Cid) bool {
 	return slices.ContainsFunc(of, func(c cid.Cid) bool { return !r.Has(c) })
 }
 
+// has returns what a peer says it has, with all in its past.
+func (m *syncMessage) has() []cid.Cid { return slices.Concat(m.cids, m.landmarks) }
+
 // newest is the end of what a peer seems to lack whose tips are not all known
 // here. Such a peer has gone on elsewhere, and nobody can tell how much of the
 // past it has: after a long one the first piece would hold nothing new to it,
 // and as long as neither learns of the other's tips, no later one either. With
 // the last frames it learns ours; what lies between is then asked for in order.
 func (s *syncMachine) newest(r replica, m *syncMessage) []cid.Cid {
-	ids := r.Missing(m.cids, m.lacking, math.MaxInt)
+	ids := r.Missing(m.has(), m.lacking, math.MaxInt)
 	from, size := len(ids), 0
 	for from > 0 && len(ids)-from < missBatch {
 		if b, err := r.Block(ids[from-1]); err == nil {
@@ -201,6 +204,6 @@ func sortedCIDs[V any](m map[cid.Cid]V) []cid.Cid {
 	for k := range m {
 		keys = append(keys, k)
 	}
-	slices.SortFunc(keys, func(a, b cid.Cid) int { return bytes.Compare(a.Bytes(), b.Bytes()) })
+	slices.SortFunc(keys, func(a, b cid.Cid) int { return strings.Compare(a.KeyString(), b.KeyString()) })
 	return keys
 }

@@ -10,6 +10,7 @@ const (
 	maxTopic  = 128
 	maxTips   = 1024
 	maxWant   = 256
+	maxMarks  = 64
 	maxBlocks = 4096
 	maxBlock  = 17 << 20 // a block of 16 MiB and its seal
 )
@@ -32,6 +33,7 @@ const (
 //	  opaque topic<V>;
 //	  select (kind) {
 //	    case tips:   opaque cid<V>[];       // tips of the frames held
+//	                 opaque landmark<V>[];  // some in their past
 //	                 opaque lacking<V>[];   // in their past, and not held
 //	    case want:   opaque cid<V>[];       // blocks asked for by name
 //	    case blocks: uint8 answers;         // the kind that is answered
@@ -42,23 +44,29 @@ const (
 //
 // Tips is always answered by Blocks, empty if nothing is missing.
 type syncMessage struct {
-	kind    syncKind
-	topic   string
-	cids    []cid.Cid
-	lacking []cid.Cid
-	answers syncKind
-	more    bool
-	blocks  [][]byte
+	kind      syncKind
+	topic     string
+	cids      []cid.Cid
+	landmarks []cid.Cid
+	lacking   []cid.Cid
+	answers   syncKind
+	more      bool
+	blocks    [][]byte
 }
 
 func (m *syncMessage) marshal() []byte {
-	var w writer
+	size := 16 + len(m.topic) + (4+cidSize)*(len(m.cids)+len(m.landmarks)+len(m.lacking))
+	for _, b := range m.blocks {
+		size += 4 + len(b)
+	}
+	w := writer{b: make([]byte, 0, size)}
 	w.u8(syncVersion)
 	w.u8(uint8(m.kind))
 	w.bytes([]byte(m.topic))
 	if m.kind != syncBlocks {
 		w.cids(m.cids)
 		if m.kind == syncTips {
+			w.cids(m.landmarks)
 			w.cids(m.lacking)
 		}
 		return w.b
@@ -83,6 +91,7 @@ func parseSyncMessage(b []byte) (*syncMessage, error) {
 	switch m.kind {
 	case syncTips:
 		m.cids = r.cids(maxTips)
+		m.landmarks = r.cids(maxMarks)
 		m.lacking = r.cids(maxWant)
 	case syncWant:
 		m.cids = r.cids(maxWant)

@@ -131,7 +131,9 @@ func parseCID(b []byte) (cid.Cid, error) {
 func (w *writer) cids(ids []cid.Cid) {
 	w.u32(uint32(len(ids)))
 	for _, c := range ids {
-		w.bytes(c.Bytes())
+		s := c.KeyString()
+		w.u32(uint32(len(s)))
+		w.b = append(w.b, s...)
 	}
 }
 

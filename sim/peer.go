@@ -41,6 +41,9 @@ func (in *insider) hears(what node.Input) {
 		return
 	}
 	asked := r.cids()
+	if head[1] == syncTips {
+		asked = append(asked, r.cids()...) // landmarks
+	}
 	if o := in.r.byName[m.Peer]; o != nil && o.driver != nil {
 		in.answer(o, head[1], asked)
 	}
