@@ -101,6 +101,9 @@ const (
 // lowest leaf.
 func (g *Group) oursStays(e *epoch) side {
 	at, ok := g.parting(e)
+	if away := g.away(e); !ok && len(away) > 0 && !slices.ContainsFunc(away, func(m dag.Member) bool { return !g.behind(m) }) {
+		return stays // they made no branch
+	}
 	if !ok {
 		return unknown
 	}

@@ -25,6 +25,7 @@ func (s *step) follow() error {
 	}
 	s.settleSeen()
 	// Commits that waited for a self-Remove in an epoch that is gone are Stale.
+	s.passedOver()
 	s.ready, s.orphans = s.orphans, nil
 	if err := s.wakeParked(); err != nil {
 		return err

@@ -73,6 +73,8 @@ type parked struct {
 	from    string
 	missing []cid.Cid
 	leave   dag.ID // epoch of the self-Remove
+	epoch   uint64
+	by      chain
 }
 
 // Group is the state machine of one group on one device.
@@ -138,7 +140,8 @@ type Group struct {
 	leaves     map[dag.ID][]cid.Cid // frames that wait for a self-Remove, by epoch
 	parkedSize int
 	peerParked map[string]*share
-	orphans    []cid.Cid                // parked frames that waited for a self-Remove in an epoch that is gone
+	orphans    []cid.Cid                // parked frames that waited for a self-Remove in an epoch that is gone, or are of one above the base
+	swept      uint64                   // the floor for which those were looked for
 	delayed    map[cid.Cid]time.Time    // parked commits, by their authors' budgets
 	budgets    map[dag.Member]time.Time // when they are whole again
 	rejected   map[cid.Cid]error

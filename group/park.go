@@ -18,7 +18,8 @@ type share struct {
 
 // park keeps a block until what it waits for is settled. What does not fit is
 // dropped and not refused: sync brings it again, after what it waits for.
-func (s *step) park(c cid.Cid, block []byte, from string, missing ...cid.Cid) Result {
+func (s *step) park(a arrival, missing ...cid.Cid) Result {
+	c, block, from := a.cid, a.block, a.from
 	r := Result{CID: c, Verdict: Buffered, Missing: missing}
 	if p, ok := s.waiting[c]; ok { // stepped again, waits for something else now
 		p.missing = missing
@@ -26,7 +27,8 @@ func (s *step) park(c cid.Cid, block []byte, from string, missing ...cid.Cid) Re
 		if !s.makeRoom(from, len(block)) {
 			return r
 		}
-		s.waiting[c] = &parked{block: slices.Clone(block), from: from, missing: missing}
+		s.waiting[c] = &parked{block: slices.Clone(block), from: from, missing: missing,
+			epoch: a.header.Epoch, by: chain{a.header.Links.Leaf, a.header.Links.Joined}}
 		of := s.peerParked[from]
 		if of == nil {
 			of = &share{}
@@ -93,7 +95,7 @@ func (s *step) spend(author dag.Member, e *epoch) error {
 
 // delay parks a commit until its author's budget allows it.
 func (s *step) delay(a arrival, until time.Time) Result {
-	r := s.park(a.cid, a.block, a.from)
+	r := s.park(a)
 	if s.waiting[a.cid] != nil {
 		s.delayed[a.cid] = until
 	}
@@ -120,7 +122,7 @@ func (s *step) wakeDelayed() error {
 // parkIn keeps a block until a self-Remove was sent in the epoch, or until what
 // is missing of its past is here.
 func (s *step) parkIn(a arrival, epoch dag.ID, missing ...cid.Cid) Result {
-	r := s.park(a.cid, a.block, a.from, missing...)
+	r := s.park(a, missing...)
 	if p := s.waiting[a.cid]; p != nil && p.leave == "" {
 		p.leave = epoch
 		s.leaves[epoch] = append(s.leaves[epoch], a.cid)

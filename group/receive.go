@@ -113,16 +113,16 @@ func (s *step) try(a arrival) (Result, error) {
 		if s.neverOpens(a.header) {
 			return s.settleUnread(a, unread, Stale, ErrErased), nil
 		}
-		return s.park(a.cid, a.block, a.from, l.Parent), nil
+		return s.park(a, l.Parent), nil
 	}
 	if a.header.Epoch != e.mls.Number() || !bytes.Equal(a.frame.DMLSEpoch, e.mls.ID()) {
 		return s.refuse(a, ErrWrongEpoch), nil
 	}
 	if s.predecessor(e, l.Prev) == nil && (e.old || idOf(l.Prev) != s.root) {
-		return s.park(a.cid, a.block, a.from, l.Prev), nil
+		return s.park(a, l.Prev), nil
 	}
 	if _, missing := s.nth(e, a.header.ContentType, l); missing.Defined() {
-		return s.park(a.cid, a.block, a.from, missing), nil
+		return s.park(a, missing), nil
 	}
 	return s.openFrame(a, e)
 }
@@ -155,22 +155,22 @@ func (s *step) settleUnread(a arrival, st status, v Verdict, why error) Result {
 	return Result{CID: a.cid, Verdict: v, Reason: why}
 }
 
-// presume names the sender of an unread frame by the chain that it continues.
-// It may be a lie by a member; believing it only delays what is final here.
+// presume names the sender of an unread frame by the chain that it continues or,
+// if what it follows is not held, as its links do. It may be a lie by a member;
+// believing it only delays what is final here.
 func (g *Group) presume(l frame.Links) dag.Member {
 	p, ok := g.frames[l.Prev]
-	if !ok || p.Links.Seq+1 != l.Seq || !sameChain(p.Links, l) {
+	switch {
+	case ok && (p.Links.Seq+1 != l.Seq || !sameChain(p.Links, l)):
 		return ""
-	}
-	if p.Author != "" {
+	case ok && p.Author != "":
 		return p.Author
-	}
-	if p.Said != "" {
+	case ok && p.Said != "":
 		return p.Said
 	}
 	for _, id := range []dag.ID{g.head, g.graph.Base()} {
 		if e := g.epochs[id]; e != nil {
-			if m := e.leaves.get(l.Leaf); m != "" && addedBy(m) == idOf(l.Joined) {
+			if m := e.leaves.get(l.Leaf); m != "" && addedBy(m) == idOf(l.Joined) && (ok || l.Seq >= g.joinedAt(m)) {
 				return m
 			}
 		}

@@ -33,6 +33,8 @@ type due struct {
 	relay     relay
 	diverge   time.Time            // when members who are away count as gone another way
 	exit      time.Time            // when a removal of this device was first seen that does not hold
+	call      time.Time            // when to say that what is waited for does not come
+	called    dag.ID               // the head at which that was said
 	stall     time.Time            // when a head that all stand on should have become final
 	stallBase dag.ID               // the base for which that was tried
 	erase     time.Time            // when what is final is erased, though frames are missing
@@ -50,7 +52,7 @@ func newDue() due {
 // headMoved restarts the back-off: rivals may have done the work.
 func (d *due) headMoved() {
 	d.rest()
-	d.stall = time.Time{}
+	d.stall, d.call = time.Time{}, time.Time{}
 }
 
 // rest ends a back-off.
@@ -93,6 +95,9 @@ func (s *step) tick() error {
 		return err
 	}
 	if err := s.notices(); err != nil {
+		return err
+	}
+	if err := s.callForHelp(); err != nil {
 		return err
 	}
 	if err := s.sendAgain(); err != nil {
@@ -340,6 +345,7 @@ func (s *step) wake() time.Time {
 		at(s.due.ack)
 		at(s.due.workAt)
 		at(s.due.stall)
+		at(s.due.call)
 		if !s.diverged {
 			at(s.due.diverge)
 		}
@@ -411,6 +417,7 @@ func (s *step) prepare() error {
 	}
 	s.myTurn(s.nextJob(e), e)
 	s.watchDivergence(e)
+	s.watchBehind(e)
 	s.planNotices()
 	s.planProofs()
 	s.planAsk()

@@ -1,0 +1,84 @@
+package group
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/dmlsd/dmls/dag"
+)
+
+// A device that was away for longer than blocks are kept holds frames that
+// follow what nobody has any more: it cannot catch up (design, section 5.6: too
+// stale). It says where it stands, once for each head. To the others, who erased
+// that epoch, it is away from then on, and they add it again (decision 0102).
+
+// watchBehind keeps the timer. Whenever the head moves, blocks do come.
+func (s *step) watchBehind(e *epoch) {
+	switch d := &s.due; {
+	case len(s.ahead(e)) == 0:
+		d.call = time.Time{}
+	case d.call.IsZero() && d.called != s.head:
+		d.call = s.env.Now.Add(s.cfg.divergeAfter())
+	}
+}
+
+// ahead returns the members whose frames wait here for others, by leaf.
+func (s *step) ahead(e *epoch) []dag.Member {
+	var out []dag.Member
+	for _, p := range s.waiting {
+		m := e.leaves.get(p.by.leaf)
+		if m != "" && m != s.self && addedBy(m) == idOf(p.by.joined) && p.leave == "" && len(p.missing) > 0 {
+			out = append(out, m)
+		}
+	}
+	slices.SortFunc(out, func(a, b dag.Member) int { return int(int64(leafOf(a)) - int64(leafOf(b))) })
+	return slices.Compact(out)
+}
+
+// callForHelp says where this device stands when what it waits for does not come.
+func (s *step) callForHelp() error {
+	e := s.epochs[s.head]
+	if s.due.call.IsZero() || s.env.Now.Before(s.due.call) || e == nil {
+		return nil
+	}
+	who := s.ahead(e)
+	s.due.call, s.due.called = time.Time{}, s.head
+	if len(who) == 0 {
+		return nil
+	}
+	s.emit(Event{Kind: KindDiverged, Epoch: e.mls.Number(), Head: text(s.head), Actions: s.namesOf(who),
+		Why: s.namesListed(who) + " went on, and what lies between does not come; if nobody has it, they will add this device again"})
+	d := appData{Kind: appAck}
+	if _, err := io.ReadFull(s.env.Rand, d.ID[:]); err != nil {
+		return fmt.Errorf("group: %w", err)
+	}
+	_, err := s.sendApplication(d)
+	return err
+}
+
+// behind reports whether all that is known of a member beyond what this device
+// can read is that it spoke in an epoch which our chain erased: it made no branch.
+func (g *Group) behind(m dag.Member) bool {
+	last := g.frames[g.ends[chain{leafOf(m), cidOf(addedBy(m))}]]
+	if last == nil || last.Type == typeCommit {
+		return false
+	}
+	c := g.commits[idOf(last.Links.Parent)]
+	return c != nil && c.Erased
+}
+
+// passedOver wakes frames that wait though their epochs lie above a base that
+// was reached since: nothing that they follow matters any more.
+func (s *step) passedOver() {
+	if s.floor == s.swept {
+		return
+	}
+	s.swept = s.floor
+	for _, c := range sorted(s.waiting) {
+		if s.waiting[c].epoch < s.floor {
+			s.orphans = append(s.orphans, c)
+		}
+	}
+}
