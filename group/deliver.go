@@ -160,15 +160,16 @@ func (s *step) sendAgain() error {
 }
 
 // lost lists own texts of the outbox whose epoch is gone here or was given up,
-// in the order in which they were said.
-func (g *Group) lost() []cid.Cid {
+// or may be gone at all others by its age, in the order in which they were said.
+func (s *step) lost() []cid.Cid {
+	g, old := s.Group, s.env.Now.Add(-s.cfg.MaxAge).Unix()
 	var out []cid.Cid
 	for c, text := range g.unsent {
 		m := g.frames[c]
 		if len(text) == 0 || m == nil {
 			continue
 		}
-		if e := g.epochs[idOf(m.Links.Parent)]; e == nil || e.old {
+		if e := g.epochs[idOf(m.Links.Parent)]; e == nil || e.old || m.At <= old && e.id != g.head {
 			out = append(out, c)
 		}
 	}

@@ -31,8 +31,7 @@ func (s *step) retain() error {
 		}
 	}
 	for s.graph.Base() != s.head {
-		e := s.epochs[s.graph.Base()]
-		if e == nil || s.env.Now.Sub(e.born) < s.cfg.MaxAge {
+		if until := s.nextExpiry(); until.IsZero() || s.env.Now.Before(until) {
 			return nil
 		}
 		if err := s.retire(fmt.Sprintf("kept for %v while %s", s.cfg.MaxAge, s.whoStays())); err != nil {
@@ -125,13 +124,20 @@ func (s *step) retire(why string) error {
 	return nil
 }
 
-// nextExpiry is when the oldest epoch reaches MaxAge.
-func (s *step) nextExpiry() time.Time {
-	e := s.epochs[s.graph.Base()]
-	if e == nil || e.id == s.head {
+// nextExpiry is when the oldest epoch reaches MaxAge, from its first child on:
+// while it was the head its age did not count, or where nobody commits for long
+// two rival commits would part the group.
+func (g *Group) nextExpiry() time.Time {
+	var left time.Time
+	for _, c := range g.graph.Children(g.graph.Base()) {
+		if e := g.epochs[c]; e != nil && (left.IsZero() || e.born.Before(left)) {
+			left = e.born
+		}
+	}
+	if g.graph.Base() == g.head || left.IsZero() {
 		return time.Time{}
 	}
-	return e.born.Add(s.cfg.MaxAge)
+	return left.Add(g.cfg.MaxAge)
 }
 
 // resolveForks reports the forks above the final epoch with the reason of the

@@ -78,3 +78,26 @@ func TestStaleMember(t *testing.T) {
 		})
 	}
 }
+
+// An epoch ages from when it is the head no more: where nobody committed for
+// longer than MaxAge, two may still commit at the same time.
+func TestForkAfterAQuietTime(t *testing.T) {
+	w := newWorld(t, "ada", "ben", "cleo")
+	w.cfg.MaxAge = time.Minute
+	w.create("ada")
+	w.join("ada", "ben")
+	w.join("ada", "cleo")
+	w.run(5 * time.Minute)
+	w.cut(1, "ben")
+	w.update("ada")
+	w.update("ben")
+	w.run(5 * time.Second)
+	w.heal()
+	w.run(30 * time.Second)
+	w.agree("ada", "ben", "cleo")
+	for _, n := range w.names() {
+		if !w.devices[n].has(group.KindForkOpened) {
+			t.Errorf("%s saw no fork", n)
+		}
+	}
+}

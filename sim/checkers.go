@@ -128,7 +128,7 @@ func checkDelivery(e *evidence, a agreement) []string {
 		}
 		var lost []string
 		for _, s := range e.said {
-			if a.members[w.id] && s.readers[w.id] && got[s.text] == 0 && (a.members[s.by] || s.early) {
+			if a.members[w.id] && s.readers[w.id] && got[s.text] == 0 && (a.members[s.by] || s.early) && !e.passedBy(&w, s) {
 				lost = append(lost, s.text)
 			}
 		}
@@ -137,6 +137,17 @@ func checkDelivery(e *evidence, a agreement) []string {
 		}
 	}
 	return out
+}
+
+// passedBy reports whether a message was said while a reader was away for longer
+// than blocks are kept, by somebody who was not.
+func (e *evidence) passedBy(w *witness, s *saying) bool {
+	for _, o := range e.witnesses {
+		if o.id == s.by && !o.returned().IsZero() {
+			return false
+		}
+	}
+	return s.at.After(e.trouble) && s.at.Before(w.returned())
 }
 
 // maxWay is what a message may take where nobody is cut off: the time of a
@@ -230,18 +241,18 @@ func checkLogs(e *evidence, _ agreement) []string {
 	return out
 }
 
-// checkFrames: founders whom nobody removed end with the same frames of those
-// who are on the head, and in the same order. They share no frames from before
-// the last of them joined.
+// checkFrames: founders whom nobody removed, and who could always catch up, end
+// with the same frames of those who are on the head, and in the same order,
+// unless blocks expire. They share no frames from before the last of them joined.
 func checkFrames(e *evidence, a agreement) []string {
-	if a.problem != "" {
-		return nil // told already
+	if a.problem != "" || e.scenario.Engine.BlockAge > 0 {
+		return nil
 	}
 	var first *witness
 	var all []string
 	for i := range e.witnesses {
 		w := &e.witnesses[i]
-		if w.inviter != "" || slices.ContainsFunc(e.deeds, func(d deed) bool { return d.remove && d.of == w.id }) {
+		if w.inviter != "" || !w.returned().IsZero() || slices.ContainsFunc(e.deeds, func(d deed) bool { return d.remove && d.of == w.id }) {
 			continue
 		}
 		got := e.shared(w, a)

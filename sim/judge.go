@@ -89,6 +89,30 @@ func (w *witness) has(k group.Kind) bool {
 	return slices.ContainsFunc(w.log, func(e group.Event) bool { return e.Kind == k })
 }
 
+// returned is when a device that could not catch up any more, and was told so,
+// was added again; zero if it never was.
+func (w *witness) returned() time.Time {
+	behind := false
+	for _, ev := range w.shown {
+		behind = behind || ev.Kind == group.KindDiverged
+		if behind && ev.Kind == group.KindRejoined && ev.CID != "" {
+			return ev.at
+		}
+	}
+	return time.Time{}
+}
+
+// returns counts them.
+func (e *evidence) returns() int {
+	n := 0
+	for _, w := range e.witnesses {
+		if !w.returned().IsZero() {
+			n++
+		}
+	}
+	return n
+}
+
 // judge runs the checkers over the evidence.
 func (e *evidence) judge() *Result {
 	res := &Result{
@@ -181,6 +205,8 @@ func (e *evidence) vacuous() string {
 		return "the adversaries did nothing"
 	case len(e.said) < least.Messages:
 		return fmt.Sprintf("%d messages, want %d", len(e.said), least.Messages)
+	case e.returns() < least.Returns:
+		return fmt.Sprintf("%d devices that were too stale were added again, want %d", e.returns(), least.Returns)
 	case forks < least.Forks:
 		return fmt.Sprintf("%d forks, want %d", forks, least.Forks)
 	case least.Forks == 0:

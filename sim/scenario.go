@@ -77,6 +77,7 @@ const (
 type Engine struct {
 	MaxEpochs   int  `toml:"max_epochs,omitempty"`
 	MaxAge      Span `toml:"max_age,omitempty"`
+	BlockAge    Span `toml:"block_age,omitempty"`
 	MaxParked   int  `toml:"max_parked,omitempty"` // bytes
 	MergeDelay  Span `toml:"merge_delay,omitempty"`
 	ReaddDelay  Span `toml:"readd_delay,omitempty"`
@@ -89,7 +90,8 @@ type Engine struct {
 // Least is what a run must have come to to count; below it the run is vacuous.
 type Least struct {
 	Messages int `toml:"messages,omitempty"`
-	Forks    int `toml:"forks,omitempty"` // each founder on the head must have seen one
+	Forks    int `toml:"forks,omitempty"`   // each founder on the head must have seen one
+	Returns  int `toml:"returns,omitempty"` // devices that were too stale and were added again
 }
 
 // Partition cuts the network into islands for a time. Devices that no island
@@ -174,6 +176,7 @@ func (s *Scenario) config() group.Config {
 	c := group.Sim()
 	set(&c.MaxEpochs, s.Engine.MaxEpochs)
 	set((*Span)(&c.MaxAge), s.Engine.MaxAge)
+	set((*Span)(&c.BlockAge), s.Engine.BlockAge)
 	set(&c.MaxParked, s.Engine.MaxParked)
 	set((*Span)(&c.MergeDelay), s.Engine.MergeDelay)
 	set((*Span)(&c.ReaddDelay), s.Engine.ReaddDelay)

@@ -165,3 +165,22 @@ func TestDevices(t *testing.T) {
 		}
 	}
 }
+
+// The scenario comes to a re-add of a device that could not catch up, in every
+// run: where it does not, the run is vacuous.
+func TestTooStale(t *testing.T) {
+	t.Parallel()
+	of, err := Named("too-stale")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seed := uint64(1); seed <= 3; seed++ {
+		r, err := Run(of(seed))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !r.Converged || r.Vacuous != "" || len(r.Violations) > 0 {
+			t.Errorf("seed %d: %q, %s", seed, r.Vacuous, strings.Join(r.Violations, "\n\t"))
+		}
+	}
+}

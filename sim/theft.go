@@ -21,8 +21,13 @@ type Theft struct {
 	Violates []string      // where thief and model differ
 }
 
-// planThefts lets a thief copy devices at times of its own choice.
+// planThefts lets a thief copy devices at times of its own choice. Where blocks
+// expire it is no use: what it may read is told by the frames that devices have
+// at the end.
 func (r *run) planThefts(n int, until time.Time) {
+	if r.Engine.BlockAge > 0 {
+		return
+	}
 	chance := rand.New(stream(r.Seed, "thief"))
 	for range n {
 		r.at(r.now.Add(time.Duration(chance.Int64N(int64(until.Sub(r.now))))), func() {
