@@ -90,7 +90,9 @@ func (s *step) askRivals() {
 		return
 	}
 	s.due.rivals, s.due.offers = s.env.Now.Add(4*s.cfg.NoticeEvery), 0
-	if soon := s.env.Now.Add(s.cfg.NoticeEvery); s.due.offer.After(soon) {
+	if s.due.offer.IsZero() { // entered just now
+		s.due.offer = s.env.Now
+	} else if soon := s.env.Now.Add(s.cfg.NoticeEvery); s.due.offer.After(soon) {
 		s.due.offer = soon
 	}
 }
