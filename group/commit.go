@@ -9,6 +9,7 @@ import (
 
 	"github.com/dmlsd/dmls/dag"
 	"github.com/dmlsd/dmls/frame"
+	"github.com/dmlsd/dmls/group/internal/plan"
 	"github.com/dmlsd/dmls/mls"
 )
 
@@ -33,6 +34,8 @@ type commit struct {
 	Base       bool     // not a commit that was opened here: the base itself
 	Shown      []string // what of it was shown for approval or as dropped
 	Settled    bool     // final and without open work: plans pass it over
+
+	forPlans *plan.Commit // nil: not asked for yet; in memory only
 }
 
 // update reports whether refreshing the author's keys is all that it does.

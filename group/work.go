@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"time"
 
@@ -148,14 +149,13 @@ func (s *step) plans() *plan.Plan {
 }
 
 func (g *Group) makePlan() *plan.Plan {
-	h := plan.History{Commits: map[string]*plan.Commit{}, Head: string(g.head), Members: map[string]plan.Who{},
-		Spoke: map[string]uint64{}}
-	e := g.epochs[g.head]
-	if !g.unsettledBeside() || e == nil {
+	e, beside := g.epochs[g.head], g.beside()
+	if len(beside) == 0 || e == nil {
 		return &plan.Plan{}
 	}
+	h := plan.History{Commits: map[string]*plan.Commit{}, Head: string(g.head), Members: map[string]plan.Who{}, Spoke: map[string]uint64{}}
 	for id, c := range g.commits {
-		h.Commits[string(id)] = planCommit(c)
+		h.Commits[string(id)] = c.planned()
 	}
 	if e.info.Policy == PolicyAdmins {
 		h.Admins = map[string]bool{}
@@ -163,18 +163,35 @@ func (g *Group) makePlan() *plan.Plan {
 			h.Admins[k] = true
 		}
 	}
-	for m := range e.leaves.all() {
-		h.Members[keyOf(m)] = who(m)
+	for key := range named(beside) { // nobody else is looked up
+		m := e.find(key)
+		if m == "" {
+			continue
+		}
+		h.Members[key] = who(m)
 		if at, _, _, spoke := g.graph.Standing(m); spoke {
-			h.Spoke[keyOf(m)] = g.graph.Number(at)
+			h.Spoke[key] = g.graph.Number(at)
 		}
 	}
 	return plan.Make(h)
 }
 
-// unsettledBeside reports whether plans have anything to look at: an unsettled
-// commit that is not on the way to the head.
-func (g *Group) unsettledBeside() bool {
+// named is everybody whom commits name, by key, and their authors.
+func named(commits []*commit) map[string]bool {
+	out := map[string]bool{}
+	for _, c := range commits {
+		for _, m := range slices.Concat([]dag.Member{c.Author}, c.Added, c.Removed, c.Left, c.Promoted, c.Demoted) {
+			if m != "" {
+				out[keyOf(m)] = true
+			}
+		}
+	}
+	return out
+}
+
+// beside lists what plans look at: the unsettled commits that are not on the way
+// to the head.
+func (g *Group) beside() []*commit {
 	on := map[dag.ID]bool{g.head: true}
 	for id := g.graph.Base(); ; { // what was erased above the base, too
 		c := g.commits[id]
@@ -183,12 +200,13 @@ func (g *Group) unsettledBeside() bool {
 		}
 		on[id], id = true, c.Parent
 	}
+	var out []*commit
 	for id := range g.unsettled {
 		if !on[id] && !g.graph.IsAncestor(id, g.head) {
-			return true
+			out = append(out, g.commits[id])
 		}
 	}
-	return false
+	return out
 }
 
 func who(m dag.Member) plan.Who {
@@ -203,10 +221,19 @@ func whos(ms []dag.Member) []plan.Who {
 	return out
 }
 
+// planned is the commit as plans see it.
+func (c *commit) planned() *plan.Commit {
+	if c.forPlans == nil {
+		c.forPlans = planCommit(c)
+	}
+	c.forPlans.Settled = c.Settled
+	return c.forPlans
+}
+
 func planCommit(c *commit) *plan.Commit {
 	p := &plan.Commit{
 		ID: string(c.ID), Parent: string(c.Parent), Number: c.Number, Added: whos(c.Added), Removed: whos(c.Removed),
-		Left: whos(c.Left), Promoted: whos(c.Promoted), Demoted: whos(c.Demoted), Update: c.update(), Settled: c.Settled,
+		Left: whos(c.Left), Promoted: whos(c.Promoted), Demoted: whos(c.Demoted), Update: c.update(),
 	}
 	if c.Author != "" {
 		p.Author = keyOf(c.Author)
