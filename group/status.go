@@ -49,6 +49,9 @@ type Status struct {
 // State is member, leaving, left, removed or stranded.
 func (g *Group) State() string { return g.state.String() }
 
+// Head names the commit that created the head epoch, as in Status.
+func (g *Group) Head() string { return text(g.head) }
+
 // Status describes the group as this device has it.
 func (g *Group) Status() Status {
 	st := Status{

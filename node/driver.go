@@ -149,6 +149,16 @@ func (d *Driver) Status(gid string) (group.Status, error) {
 	return r.engine.Status(), nil
 }
 
+// Standing is what Status says of state and head, at a cost that does not grow
+// with the members.
+func (d *Driver) Standing(gid string) (state, head string, err error) {
+	r, err := d.running(gid)
+	if err != nil {
+		return "", "", err
+	}
+	return r.engine.State(), r.engine.Head(), nil
+}
+
 // View returns the group's DAG for drawing.
 func (d *Driver) View(gid string) (group.View, error) {
 	r, err := d.running(gid)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"time"
 
 	"github.com/dmlsd/dmls/group"
@@ -72,7 +73,7 @@ func newDevice(w *world, number int) (*device, error) {
 		name: name, number: number, world: w, rand: r, id: group.Identity{Name: name, Signer: signer},
 		store: NewStore(), topics: map[string]bool{}, commits: map[string][]byte{},
 	}
-	d.store.witness = d.witness
+	d.store.witness, d.store.shelf = d.witness, w.shelf
 	return d, nil
 }
 
@@ -220,8 +221,17 @@ func (d *device) step(in group.Input) bool {
 
 // state is member, stranded and so on; empty while the device is down.
 func (d *device) state() string {
-	st, _ := d.status()
-	return st.State
+	state, _ := d.stands()
+	return state
+}
+
+// stands is the part of the status that is asked often: state and head.
+func (d *device) stands() (state, head string) {
+	if d.driver == nil {
+		return "", ""
+	}
+	state, head, _ = d.driver.Standing(d.world.gid) // empty if it is not in the group
+	return state, head
 }
 
 // status is what the driver says of the group, asked once between two steps.
@@ -271,7 +281,7 @@ func (d *device) reloaded(log []group.LogEntry) string {
 		return err.Error()
 	}
 	was.Parked, is.Parked = 0, 0
-	if a, b := fmt.Sprintf("%+v", was), fmt.Sprintf("%+v", is); a != b {
+	if a, b, ok := same(was, is); !ok {
 		return fmt.Sprintf("status %s, was %s", b, a)
 	}
 	entries, err := again.Log(d.world.gid)
@@ -279,7 +289,7 @@ func (d *device) reloaded(log []group.LogEntry) string {
 		return fmt.Sprintf("a log of %d frames (%v), was %d", len(entries), err, len(log))
 	}
 	for i := range log {
-		if a, b := fmt.Sprintf("%+v", log[i]), fmt.Sprintf("%+v", entries[i]); a != b {
+		if a, b, ok := same(log[i], entries[i]); !ok {
 			return fmt.Sprintf("frame %s, was %s", b, a)
 		}
 	}
@@ -295,10 +305,20 @@ func (d *device) reloaded(log []group.LogEntry) string {
 	}
 	va, errA := d.driver.View(d.world.gid)
 	vb, errB := again.View(d.world.gid)
-	if a, b := fmt.Sprintf("%+v", va), fmt.Sprintf("%+v", vb); errA != nil || errB != nil || a != b {
+	if a, b, ok := same(va, vb); errA != nil || errB != nil || !ok {
 		return fmt.Sprintf("view %s, was %s", b, a)
 	}
 	return ""
+}
+
+// same compares two values as they print, and prints them only if they are not
+// equal anyway.
+func same(a, b any) (x, y string, ok bool) {
+	if reflect.DeepEqual(a, b) {
+		return "", "", true
+	}
+	x, y = fmt.Sprintf("%+v", a), fmt.Sprintf("%+v", b)
+	return x, y, x == y
 }
 
 // loaded is what the device would be if it started now on its disk. It must not

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"encoding/hex"
@@ -89,12 +90,6 @@ func (w *world) compare(all []sealed) (compared int, differs []string) {
 	if w.Rule != "" && w.Rule != "support" {
 		return 0, nil
 	}
-	glimpses := slices.Clone(w.glimpses)
-	for _, d := range w.members() {
-		if g, ok := w.glimpse(d); ok {
-			glimpses = append(glimpses, g)
-		}
-	}
 	commits, problem := w.known()
 	if problem != "" {
 		differs = append(differs, problem)
@@ -103,10 +98,10 @@ func (w *world) compare(all []sealed) (compared int, differs []string) {
 	for _, f := range all {
 		links[f.cid] = f.header.Links
 	}
-	for _, g := range glimpses {
+	look := func(g glimpse) {
 		ref, ok := newReference(root, g, commits, links)
 		if !ok {
-			continue
+			return
 		}
 		compared++
 		when := fmt.Sprintf("%s at %.3f s", g.name, g.at.Sub(epoch0).Seconds())
@@ -117,18 +112,29 @@ func (w *world) compare(all []sealed) (compared int, differs []string) {
 			differs = append(differs, when+" "+p)
 		}
 	}
+	for _, g := range w.glimpses {
+		look(g)
+	}
+	for _, d := range w.members() {
+		if g, ok := w.glimpse(d); ok {
+			look(g)
+		}
+	}
 	return compared, differs
 }
 
 // known is what devices wrote down of the commits that they opened: all must
 // have read the same.
 func (w *world) known() (map[string]deltas, string) {
-	out, problem := map[string]deltas{}, ""
+	out, raw, problem := map[string]deltas{}, map[string][]byte{}, ""
 	for _, d := range w.devices {
 		if d.attack != nil {
 			continue
 		}
 		for _, c := range sortedKeys(d.commits) {
+			if bytes.Equal(raw[c], d.commits[c]) {
+				continue // as a device before
+			}
 			var r deltas
 			if err := json.Unmarshal(d.commits[c], &r); err != nil {
 				w.fail(fmt.Errorf("sim: %s: commit: %w", d.name, err))
@@ -138,7 +144,7 @@ func (w *world) known() (map[string]deltas, string) {
 				problem = fmt.Sprintf("%s reads commit %s otherwise than others", d.name, tail(c))
 			}
 			if !ok || was.Base && !r.Base {
-				out[c] = r
+				out[c], raw[c] = r, d.commits[c]
 			}
 		}
 	}

@@ -201,7 +201,7 @@ func (r *run) form() {
 // finished reports whether the run is over: all agree, and have done so long
 // enough for what is left to do in a quiet group.
 func (r *run) finished() bool {
-	if a := agree(r.standings()); a.problem != "" {
+	if !r.mayAgree() || agree(r.standings()).problem != "" {
 		r.one = time.Time{}
 		return false
 	}
@@ -214,6 +214,26 @@ func (r *run) finished() bool {
 	}
 	r.settled = r.now.Sub(since) >= r.calm()
 	return r.settled
+}
+
+// mayAgree is false only where agree would find a problem: two founders who are
+// members stand at different heads, or one is neither a member nor gone. It costs
+// little.
+func (r *run) mayAgree() bool {
+	one := ""
+	for _, d := range r.devices[:r.Members] {
+		if !d.joined || d.attack != nil {
+			continue
+		}
+		switch state, head := d.stands(); {
+		case state == "removed" || state == "left":
+		case state != "member" || one != "" && head != one:
+			return false
+		default:
+			one = head
+		}
+	}
+	return true
 }
 
 // close writes the end of the history: where every device stands, what its

@@ -34,6 +34,9 @@ type Store struct {
 	witness func(group.Op)
 	hoard   func(key string) bool
 	kept    map[string]group.Op
+	// shelf, if set, is shared with other disks, which hold most public records
+	// in common: what is the same on several of them is kept once.
+	shelf map[string]group.Op
 }
 
 var _ node.Store = (*Store)(nil)
@@ -83,15 +86,33 @@ func (s *Store) apply(op group.Op) {
 			s.kept[op.Key] = was
 		}
 	}
-	if s.witness != nil && op.Value != nil {
-		s.witness(op)
-	}
 	if op.Value == nil {
 		delete(s.records, op.Key)
 		return
 	}
-	op.Value = bytes.Clone(op.Value)
+	op = s.shelved(op)
+	if s.witness != nil {
+		s.witness(op)
+	}
 	s.records[op.Key] = op
+}
+
+// shelved is the record to keep, of which nobody else has the bytes but disks
+// that never change them.
+func (s *Store) shelved(op group.Op) group.Op {
+	was, ok := s.shelf[op.Key]
+	switch {
+	case op.Class != group.Public:
+	case ok && bytes.Equal(was.Value, op.Value):
+		return was
+	case ok:
+		op.Key = was.Key
+	}
+	op.Value = bytes.Clone(op.Value)
+	if s.shelf != nil && op.Class == group.Public && !ok {
+		s.shelf[op.Key] = op
+	}
+	return op
 }
 
 // Load yields records in the order of their keys, as they are when the loop
@@ -149,7 +170,7 @@ func (s *Store) Close() error {
 // reopen is the disk after a restart.
 func (s *Store) reopen() *Store {
 	_ = s.Close()
-	return &Store{records: s.records, witness: s.witness, hoard: s.hoard, kept: s.kept}
+	return &Store{records: s.records, witness: s.witness, hoard: s.hoard, kept: s.kept, shelf: s.shelf}
 }
 
 // digest hashes all records.

@@ -54,10 +54,11 @@ type world struct {
 		upTo   int
 	}
 	glimpses []glimpse
-	nextLook []time.Time // when glimpses are taken, in order
-	chance   *rand.Rand  // who is looked at
-	assaults int         // things that adversaries sent
-	loots    []*loot     // copies of devices that thieves took
+	nextLook []time.Time         // when glimpses are taken, in order
+	chance   *rand.Rand          // who is looked at
+	assaults int                 // things that adversaries sent
+	loots    []*loot             // copies of devices that thieves took
+	shelf    map[string]group.Op // public records that disks share
 }
 
 // side is an island of a partition, by number.
@@ -77,6 +78,7 @@ func newWorld(s Scenario) (*world, error) {
 		net: rand.New(stream(s.Seed, "network")), faults: rand.New(stream(s.Seed, "faults")),
 		wire: sha256.New(), history: &history{},
 		engine: s.config(), captured: map[string]capture{}, welcomes: map[string][]byte{}, senderData: map[string][]byte{},
+		shelf: map[string]group.Op{},
 	}
 	clocks := rand.New(stream(s.Seed, "clocks"))
 	for i := range s.devices() {
