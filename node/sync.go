@@ -233,7 +233,7 @@ func (s *syncMachine) tickPeer(now time.Time, topic, peer string, p *syncPeer, r
 		s.serveTips(now, topic, peer, p, m, r)
 	}
 	if !p.again.IsZero() && !p.again.After(now) {
-		if lacksAny(r, p.unseen) {
+		if len(lacked(r, p.unseen, nil)) > 0 {
 			p.due = earlier(p.due, now)
 		}
 		p.unseen, p.again = nil, time.Time{}

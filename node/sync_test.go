@@ -22,9 +22,10 @@ type rig struct {
 	m     *syncMachine
 	sent  map[string][]*syncMessage
 	bytes int
+	base  []cid.Cid // where the device came in
 }
 
-func (r *rig) Tips() []cid.Cid      { return r.g.Tips() }
+func (r *rig) Tips() []cid.Cid      { return append(r.g.Tips(), r.base...) }
 func (r *rig) Has(c cid.Cid) bool   { return r.g.Has(c) }
 func (r *rig) Landmarks() []cid.Cid { return r.g.Landmarks() }
 func (r *rig) Missing(tips, lacking []cid.Cid, n int) []cid.Cid {
@@ -336,6 +337,20 @@ func TestAskBack(t *testing.T) {
 	r.pass(r.m.timing.Spread)
 	if n := questions(); n != 1 {
 		t.Errorf("%d questions for what did not come, want 1", n)
+	}
+}
+
+// Two who came in at one base, which neither of them holds, have nothing to ask
+// each other.
+func TestSameBase(t *testing.T) {
+	r := newRig(t, 1, 1)
+	r.base = []cid.Cid{frame.CIDOf([]byte("what added both"))}
+	r.m.peerJoin(r.now, "t", "p")
+	r.pass(time.Minute)
+	r.drain("p")
+	r.m.question(r.now, "p", &syncMessage{kind: syncTips, topic: "t", cids: r.Tips()})
+	if sent := r.drain("p"); len(sent) != 1 || sent[0].kind != syncBlocks || len(sent[0].blocks) > 0 {
+		t.Errorf("%d messages, want an empty answer", len(sent))
 	}
 }
 

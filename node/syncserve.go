@@ -56,18 +56,19 @@ func (s *syncMachine) answer(now time.Time, peer string, m *syncMessage) bool {
 // joining arrive (p is nil then); with them peerJoin asks anyway.
 func (s *syncMachine) serveTips(now time.Time, topic, peer string, p *syncPeer, m *syncMessage, r replica) {
 	var ids []cid.Cid
-	if len(m.lacking) > 0 || !slices.Equal(m.cids, r.Tips()) { // which they are nearly always
+	own := r.Tips()
+	if len(m.lacking) > 0 || !slices.Equal(m.cids, own) { // which they are nearly always
 		ids = r.Missing(m.has(), m.lacking, missBatch)
 	}
-	more := len(ids) == missBatch
-	if more && lacksAny(r, m.cids) {
+	more, unseen := len(ids) == missBatch, lacked(r, m.cids, own)
+	if more && len(unseen) > 0 {
 		ids = s.newest(r, m)
 	}
 	out := syncMessage{kind: syncBlocks, topic: topic, answers: syncTips, more: more}
 	s.fill(&out, ids, r)
 	s.sendBlocks(now, peer, &out)
-	if p != nil && lacksAny(r, m.cids) {
-		s.askBack(now, topic, peer, p, m, r)
+	if p != nil && len(unseen) > 0 {
+		s.askBack(now, topic, peer, p, unseen, r)
 	}
 }
 
@@ -75,17 +76,19 @@ func (s *syncMachine) serveTips(now time.Time, topic, peer string, p *syncPeer, 
 // lately only after a while in which gossip may bring them. While frames flow
 // something always is under way to one of two, and they would ask each other
 // without end.
-func (s *syncMachine) askBack(now time.Time, topic, peer string, p *syncPeer, m *syncMessage, r replica) {
+func (s *syncMachine) askBack(now time.Time, topic, peer string, p *syncPeer, unseen []cid.Cid, r replica) {
 	if !p.asked.IsZero() || now.Sub(p.heard) < s.timing.Settle {
-		p.unseen, p.again = m.cids, earlier(p.again, now.Add(s.timing.Spread))
+		p.unseen, p.again = unseen, earlier(p.again, now.Add(s.timing.Spread))
 		return
 	}
 	p.due, p.asked, p.heard = time.Time{}, now, now
 	s.sendTips(topic, peer, r)
 }
 
-func lacksAny(r replica, of []cid.Cid) bool {
-	return slices.ContainsFunc(of, func(c cid.Cid) bool { return !r.Has(c) })
+// lacked returns the tips of a peer that are not here. What this device names
+// itself and does not hold is the base at which both of them came.
+func lacked(r replica, tips, own []cid.Cid) []cid.Cid {
+	return slices.DeleteFunc(slices.Clone(tips), func(c cid.Cid) bool { return r.Has(c) || slices.Contains(own, c) })
 }
 
 // has returns what a peer says it has, with all in its past.
