@@ -171,7 +171,7 @@ func (s *step) takeOldCommit(a arrival, e *epoch, o *mls.Opened) (Result, error)
 		return Result{}, fmt.Errorf("%w: %w", ErrInternal, err)
 	}
 	child := newEpoch(c.ID, o.Commit.Child, info, e.leaves.with(c))
-	child.seeds = e.seeds
+	child.seeds, child.reads = e.seeds, e.reads
 	s.keepReadable(child, keyOf(c.Author), "it continues a branch that this device can read")
 	s.forgetUnread(func(m *meta) bool { return idOf(m.Links.Parent) == child.id })
 	return Result{CID: a.cid, Verdict: Stale, Reason: ErrErased}, nil

@@ -368,6 +368,8 @@ func (s *sink) Events(_ string, events []group.Event) {
 		switch {
 		case e.Kind == group.KindCommit && e.Mine:
 			w.credit(s.number)
+		case e.Kind == group.KindReadable: // what was said there is on its way
+			w.late = w.now
 		case e.Kind == group.KindResent && w.said[e.Text] != nil:
 			st, _ := (*device)(s).status()
 			w.said[e.Text].again = true

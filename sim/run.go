@@ -212,6 +212,9 @@ func (r *run) finished() bool {
 	if since.Before(r.ends) {
 		since = r.ends
 	}
+	if since.Before(r.late) {
+		since = r.late
+	}
 	r.settled = r.now.Sub(since) >= r.calm()
 	return r.settled
 }

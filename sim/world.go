@@ -38,6 +38,7 @@ type world struct {
 	carried int       // messages
 	bytes   int       // in them
 	deaths  int
+	late    time.Time // when a device could read another branch last
 	history *history
 	trace   *trace // nil: nobody wants to see it
 	meter   *meter // nil: nothing is measured
