@@ -353,58 +353,6 @@ func checkReference(e *evidence, _ agreement) []string {
 	return []string{fmt.Sprintf("%s (the first of %d)", e.differs[0], len(e.differs))}
 }
 
-// maxRetained is how many epochs a member retains in a quiet group: the head,
-// and its parent while the last confirming frame is on its way.
-const maxRetained = 2
-
-// checkBounds: after a quiet time only what is needed is retained. Where half
-// of the founders, or of all who ever came, were removed, or half of those who
-// ever were admins, or the first of them, nothing becomes final, as they could still outvote or
-// tie the others, were their removals undone (design, section 5.6); then only
-// the caps bound what is retained. So it is where an adversary is a member, who
-// need not confirm anything.
-func checkBounds(e *evidence, a agreement) []string {
-	stay, here := 0, 0
-	for _, w := range e.witnesses {
-		if a.members[w.id] {
-			here++
-			if w.inviter == "" {
-				stay++
-			}
-		}
-	}
-	if !e.settled || 2*stay <= e.scenario.Members || 2*here <= len(e.witnesses) || e.outranked(a) || slices.ContainsFunc(sortedKeys(e.bad), func(id string) bool { return a.members[id] }) {
-		return nil
-	}
-	var out []string
-	for _, w := range e.witnesses {
-		if a.members[w.id] && (w.st.Parked > 0 && !w.besieged || w.st.RetainedEpochs > maxRetained || w.st.ForksOpen > 0) {
-			out = append(out, fmt.Sprintf("%s: %s", w.name, w.standing))
-		}
-	}
-	return out
-}
-
-// outranked reports whether half of those who ever were admins are on the head
-// no more, or the founder, who was the only admin of the first epochs: it may
-// outvote all others there.
-func (e *evidence) outranked(a agreement) bool {
-	founder := e.witnesses[0].id
-	rulers := map[string]bool{founder: true}
-	for _, d := range e.deeds {
-		if d.role == Promote {
-			rulers[d.of] = true
-		}
-	}
-	gone := 0
-	for id := range rulers {
-		if !a.members[id] {
-			gone++
-		}
-	}
-	return e.scenario.Policy == "admins" && (!a.members[founder] || 2*gone >= len(rulers))
-}
-
 // checkMemory: whatever somebody sends, what is kept stays within the caps and
 // quotas of the engine's configuration.
 func checkMemory(e *evidence, _ agreement) []string {

@@ -38,6 +38,7 @@ type witness struct {
 	frames []group.LogEntry // the frames that it opened, in canonical order
 	wrong  []string         // verdicts that no honest frame deserves
 	disk   string           // how its disk, loaded anew, differs from its memory; empty if it does not
+	held   string           // why nothing below its base can become final, by the reference; empty if it can
 }
 
 func (r *run) evidence() *evidence {
@@ -72,7 +73,12 @@ func (r *run) evidence() *evidence {
 	}
 	all := r.unsealed()
 	e.reuses = r.reuses(all)
-	e.compared, e.differs = r.compare(all)
+	known := r.referee(all)
+	e.compared, e.differs = r.compare(known)
+	held := r.holdUps(known)
+	for i := range e.witnesses {
+		e.witnesses[i].held = held[e.witnesses[i].name]
+	}
 	return e
 }
 

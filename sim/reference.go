@@ -86,21 +86,16 @@ func (w *world) glimpse(d *device) (glimpse, bool) {
 
 // compare looks at all devices once more and compares every glimpse with the
 // reference.
-func (w *world) compare(all []sealed) (compared int, differs []string) {
+func (w *world) compare(known referee) (compared int, differs []string) {
 	if w.Rule != "" && w.Rule != "support" {
 		return 0, nil
 	}
-	commits, problem := w.known()
-	if problem != "" {
-		differs = append(differs, problem)
-	}
-	root, links := w.origin(), map[string]frame.Links{}
-	for _, f := range all {
-		links[f.cid] = f.header.Links
+	if known.problem != "" {
+		differs = append(differs, known.problem)
 	}
 	look := func(g glimpse) {
-		ref, ok := newReference(root, g, commits, links)
-		if !ok {
+		ref := known.reference(g)
+		if ref.judged {
 			return
 		}
 		compared++
@@ -121,6 +116,23 @@ func (w *world) compare(all []sealed) (compared int, differs []string) {
 		}
 	}
 	return compared, differs
+}
+
+// referee is what all devices together know: who was where, and every frame's links.
+type referee struct {
+	root    origin
+	commits map[string]deltas
+	links   map[string]frame.Links
+	problem string // two devices read one commit otherwise
+}
+
+func (w *world) referee(all []sealed) referee {
+	k := referee{root: w.origin(), links: map[string]frame.Links{}}
+	k.commits, k.problem = w.known()
+	for _, f := range all {
+		k.links[f.cid] = f.header.Links
+	}
+	return k
 }
 
 // known is what devices wrote down of the commits that they opened: all must
@@ -194,6 +206,7 @@ type reference struct {
 	children map[string][]string
 	parent   map[string]string
 	frames   []spoken
+	judged   bool // complaints or proofs are among the frames
 }
 
 // origin is how the group began.
@@ -219,19 +232,17 @@ func (w *world) origin() origin {
 	return origin{root.String(), incarnationOf(0, first.id.ID(), root), w.policy() == group.PolicyAdmins}
 }
 
-// newReference takes what a device has opened. It fails where complaints or
-// proofs of equivocation are among that: what those say is for the tests of
-// package dag.
-func newReference(root origin, g glimpse, commits map[string]deltas, links map[string]frame.Links) (*reference, bool) {
-	r := &reference{root: root, commits: commits, children: map[string][]string{}, parent: map[string]string{}}
+// reference takes what a device has opened. Complaints and proofs of
+// equivocation are left out: what those say of heads is for the tests of package
+// dag.
+func (k *referee) reference(g glimpse) *reference {
+	r := &reference{root: k.root, commits: k.commits, children: map[string][]string{}, parent: map[string]string{}}
 	for _, f := range g.frames {
-		l, ok := links[f.CID]
-		if !ok || f.Kind == "proof" || f.Kind == "complaint" {
-			return nil, false
-		}
+		l, ok := k.links[f.CID]
 		key, err := hex.DecodeString(f.From)
-		if err != nil {
-			return nil, false
+		if !ok || err != nil || f.Kind == "proof" || f.Kind == "complaint" {
+			r.judged = true
+			continue
 		}
 		s := spoken{cid: f.CID, in: l.Parent.String(), by: incarnationOf(l.Leaf, key, l.Joined), seq: l.Seq}
 		s.stands = s.in
@@ -245,7 +256,7 @@ func newReference(root origin, g glimpse, commits map[string]deltas, links map[s
 	for _, c := range r.children {
 		slices.Sort(c)
 	}
-	return r, true
+	return r
 }
 
 // under reports whether an epoch is another or below it.
