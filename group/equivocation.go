@@ -209,7 +209,7 @@ func (g *Group) keep(c cid.Cid, m *meta, block []byte) {
 }
 
 func (g *Group) reopens(m *meta) bool {
-	return (m.Status == opened || m.Status == unopenable) && (m.Type != typeApplication || m.Author == g.self)
+	return (m.Status == opened || m.Status == unopenable) && (m.Type != typeApplication || g.own(m.Author))
 }
 
 var errEvidence = errors.New("group: evidence was taken")

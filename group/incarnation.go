@@ -31,6 +31,10 @@ func keyOf(m dag.Member) string {
 	return string(m[6 : 6+n])
 }
 
+// own reports whether an incarnation is this device, now or before it was added
+// again.
+func (g *Group) own(m dag.Member) bool { return m != "" && keyOf(m) == keyOf(g.self) }
+
 func addedBy(m dag.Member) dag.ID { return dag.ID(m[6+len(keyOf(m)):]) }
 
 // parseIncarnation checks what came from outside before the accessors above

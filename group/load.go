@@ -431,7 +431,7 @@ func (l *loader) derive() {
 	}
 	s, tentative := &step{Group: l.Group}, len(l.unsent) > 0 && l.tentative()
 	for _, m := range l.frames {
-		if tentative && m.Status == opened && m.Author != l.self {
+		if tentative && m.Status == opened && !l.own(m.Author) {
 			for _, p := range m.past() {
 				s.wasSeen(p)
 			}

@@ -415,7 +415,7 @@ func (s *step) sent(c cid.Cid) {
 // until it cannot: nobody else waits for them before epochs are forgotten.
 func (s *step) wasSeen(c cid.Cid) {
 	tentative := len(s.unsent) > 0 && s.tentative()
-	for m := s.frames[c]; m != nil && !m.seen && m.Author != "" && keyOf(m.Author) == keyOf(s.self); m = s.frames[c] {
+	for m := s.frames[c]; m != nil && !m.seen && s.own(m.Author); m = s.frames[c] {
 		m.seen = true
 		if plain, ok := s.unsent[c]; ok && tentative && len(plain) > 0 {
 			s.seen[c] = struct{}{}

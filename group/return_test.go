@@ -84,6 +84,45 @@ func TestEnteredAgain(t *testing.T) {
 	}
 }
 
+// What only its own frames follow is in nobody's hands, also if those were of an
+// earlier incarnation (seed attack-backdater 2686).
+func TestOutboxOfAnEarlierIncarnation(t *testing.T) {
+	w, welcome := twiceAdded(t)
+	finn := w.devices["finn"]
+	w.lead(welcome["dan"], "dan", "dan")
+	w.cut(4, "finn")
+	w.update("finn")
+	w.say("finn", "to nobody")
+	before := len(finn.g.Unsent())
+	w.lead(welcome["ben"], "ben", "ada", "ben", "cleo")
+	if n := len(finn.g.Unsent()); finn.g.State() != "member" || n < before {
+		t.Fatalf("finn is %s with %d blocks in its outbox, of %d", finn.g.State(), n, before)
+	}
+	(&roam{world: w}).compare(finn, "its return")
+}
+
+// A device that saw the commit of its base from outside, since it replaced its
+// incarnation there, still knows after a restart who made it (seed merges 2201).
+func TestAuthorOfTheBase(t *testing.T) {
+	w, welcome := twiceAdded(t)
+	finn, dan, eve := w.devices["finn"], w.devices["dan"], w.devices["eve"]
+	w.cut(1, "finn")
+	at := mustCID(t, dan.g.Status().Head)
+	for _, n := range []string{"dan", "eve"} {
+		w.step(finn, group.Hear{Payload: w.devices[n].g.NoticeAt(finn.g.SelfMember(), at, dag.ID(at.Bytes())), From: n})
+	}
+	kp := finn.g.OfferedKeyPackage()
+	w.step(finn, group.Hear{Payload: dan.g.WelcomeSignal(welcome["dan"]), From: "dan"})
+	again := w.step(eve, group.Change{Add: [][]byte{kp}}).Welcomes[0]
+	w.pull(eve, finn)
+	if st := finn.g.Status(); st.State != "stranded" || st.Head != at.String() {
+		t.Fatalf("finn is %s at %s", st.State, st.Head)
+	}
+	w.step(finn, group.Hear{Payload: eve.g.WelcomeSignal(again), From: "eve"})
+	w.agree("eve", "finn")
+	(&roam{world: w}).compare(finn, "its return")
+}
+
 // While a device waits to be let into the branch that it was told of, another
 // Welcome for its offers does not lead it astray.
 func TestRivalWelcomeDoesNotLead(t *testing.T) {

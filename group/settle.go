@@ -128,7 +128,7 @@ func (s *step) settle(c cid.Cid, m *meta, block []byte) {
 	s.link(c, m)
 	s.queueBlock(c, m)
 	s.inOrderOfSettling(c)
-	if m.Status == opened && m.Author != s.self { // links of unread frames prove nothing
+	if m.Status == opened && !s.own(m.Author) { // links of unread frames prove nothing
 		for _, p := range m.past() {
 			s.wasSeen(p)
 		}
