@@ -185,7 +185,7 @@ func (s *step) enter(w *welcomed, back *epoch) error {
 		e = back.mls
 	}
 	s.begin(idOf(w.base.CID), e, w.info, w.rows)
-	s.next, s.prev = 0, w.base.CID
+	s.next, s.prev = 0, cidOf(addedBy(s.self))
 	known := s.baseCommit(s.root, e.Number()) // by what was read on a branch that was left
 	s.commits[s.root] = &commit{ID: s.root, Number: e.Number(), Base: true, Author: known.Author, Seq: known.Seq}
 	s.seed()

@@ -40,13 +40,60 @@ func (s *step) hearWelcome(ref, b []byte) error {
 		return nil
 	}
 	s.leaveBase()
+	return s.enterAgain(w, here, w.inviter)
+}
+
+// goBack enters the branch that this device was told of, if it has been there: the
+// head has the incarnation by which it was, with all that it said. It needs no
+// Welcome for that, and nobody would replace an incarnation that spoke.
+func (s *step) goBack(by string) (bool, error) {
+	for _, id := range slices.Sorted(maps.Keys(s.seeds)) {
+		e := s.epochs[id]
+		if e == nil || !e.old {
+			continue
+		}
+		self := e.leaves.find(keyOf(s.self))
+		if self == "" || addedBy(self) != s.present {
+			continue
+		}
+		w := &welcomed{info: e.info, base: base{CID: cidOf(id), Gossip: s.gossipKey, Generation: s.generation},
+			rows: e.rows(), self: self, inviter: s.inviter}
+		if !s.plausible(w) {
+			continue
+		}
+		s.leaveBase()
+		return true, s.enterAgain(w, e, by)
+	}
+	return false, nil
+}
+
+func (s *step) enterAgain(w *welcomed, here *epoch, by string) error {
 	if err := s.enter(w, here); err != nil {
 		return err
 	}
 	s.emit(Event{Kind: KindRejoined, Epoch: s.graph.Number(s.root), Head: text(s.root), CID: text(s.root),
-		From: hexKey(w.inviter), Name: s.names[w.inviter]})
+		From: hexKey(by), Name: s.names[by]})
 	s.askRivals()
 	return nil
+}
+
+// rows are those of a base that was given up, by its seeds.
+func (e *epoch) rows() []tableRow {
+	chains := map[dag.Member]tableRow{}
+	for c, m := range e.seeds {
+		if m.Author != "" {
+			chains[m.Author] = tableRow{Member: m.Author, Next: m.Links.Seq + 1, Prev: c}
+		}
+	}
+	var out []tableRow
+	for m := range e.leaves.all() {
+		r, spoke := chains[m]
+		if !spoke {
+			r = tableRow{Member: m, Prev: cidOf(addedBy(m))}
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 // leadsBack reports whether a Welcome answers what this device was told: its

@@ -1,6 +1,7 @@
 package group_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -197,5 +198,70 @@ func TestWelcomeDoesNotCircle(t *testing.T) {
 	w.now = w.now.Add(w.cfg.NoticeEvery)
 	if n := pass(); n != 1 {
 		t.Errorf("passed %d times after a pause, want 1", n)
+	}
+}
+
+// A device that was added again goes back to where it was, without a Welcome,
+// when the choice flips back to the branch that has its first incarnation: that
+// one spoke, so nobody would replace it.
+func TestGoesBackWithoutWelcome(t *testing.T) {
+	w := newWorld(t, "ada", "ben", "cleo", "dan", "eve", "finn")
+	w.create("ada")
+	for _, n := range []string{"ben", "cleo", "dan", "eve"} {
+		w.join("ada", n)
+	}
+	w.run(20 * time.Second)
+	w.cut(1, "dan", "eve")
+	w.join("eve", "finn")
+	added := mustCID(t, w.devices["finn"].g.Status().Head)
+	w.update("finn")
+	w.say("eve", "before")
+	w.cut(2, "finn")
+	w.update("ada")
+	finn, ben := w.devices["finn"], w.devices["ben"]
+	at := mustCID(t, ben.g.Status().Head)
+	for _, n := range []string{"ada", "ben", "cleo"} {
+		w.step(finn, group.Hear{Payload: w.devices[n].g.NoticeAt(finn.g.SelfMember(), at, ""), From: n})
+	}
+	kp := finn.g.OfferedKeyPackage()
+	welcome := w.step(ben, group.Change{Add: [][]byte{kp}}).Welcomes[0]
+	again := mustCID(t, ben.g.Status().Head)
+	w.step(finn, group.Hear{Payload: ben.g.WelcomeSignal(welcome), From: "ben"})
+	w.cut(0, "finn")
+	w.say("finn", "with ben")
+	if finn.g.Status().Head != ben.g.Status().Head {
+		t.Fatalf("finn is %s at %s", finn.g.Status().State, finn.g.Status().Head)
+	}
+	for round := 1; round <= 2; round++ {
+		if round == 2 {
+			w.reload("finn")
+		}
+		w.cut(1, "finn")
+		to := mustCID(t, w.devices["eve"].g.Status().Head)
+		for _, n := range []string{"dan", "eve", "ada"} {
+			w.step(finn, group.Hear{Payload: w.devices[n].g.NoticeAt(finn.g.SelfMember(), to, dag.ID(added.Bytes())), From: n})
+		}
+		w.flush()
+		w.agree("dan", "eve", "finn")
+		w.say("eve", "after")
+		w.say("finn", "back")
+		w.agree("dan", "eve", "finn")
+		w.run(w.cfg.DeliverWait) // it follows what dan has not seen
+		for name, text := range map[string]string{"finn": "eve: after", "dan": "finn: back"} {
+			got := w.devices[name].texts()
+			if n := len(slices.DeleteFunc(slices.Clone(got), func(s string) bool { return s != text })); n != round {
+				t.Errorf("round %d: %s read %q", round, name, got)
+			}
+		}
+		if round == 1 { // and to the other side again, which has it in another place
+			w.cut(0, "finn")
+			at := mustCID(t, ben.g.Status().Head)
+			for _, n := range []string{"ada", "ben", "cleo"} {
+				w.step(finn, group.Hear{Payload: w.devices[n].g.NoticeAt(finn.g.SelfMember(), at, dag.ID(again.Bytes())), From: n})
+			}
+			w.flush()
+			w.sync()
+			w.agree("ben", "finn")
+		}
 	}
 }

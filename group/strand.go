@@ -43,6 +43,9 @@ func (s *step) hearNotice(n notice) error {
 	}
 	s.noticed, s.present, s.told = s.settled, n.Present, true
 	s.strand(n.Head, string(n.Signer), "the branch on which this device was added lost; it asks to be added again")
+	if back, err := s.goBack(string(n.Signer)); back || err != nil {
+		return err
+	}
 	return s.makeOffer(n.Head, n.Present)
 }
 
