@@ -4,16 +4,18 @@ import (
 	"bytes"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/dmlsd/dmls/dag"
 )
 
-// hearWelcome enters the branch that a Welcome for one of our offers leads to.
+// hearWelcome enters the branch that a Welcome for one of our offers leads to, also
+// after a removal: whoever removed us may have had no right to, where the others are.
 // History, event log and cursor go on; epochs of the old incarnation still open
 // messages until the new base is sure to stay.
 func (s *step) hearWelcome(ref, b []byte) error {
 	with := s.offerFor(ref)
-	if with == nil || s.state != stranded && (s.state != member || !s.entered) {
+	if with == nil || s.state != stranded && s.state != removed && (s.state != member || !s.entered) {
 		return nil
 	}
 	w, err := openBundle(s.env, s.id, b, with.keys)
@@ -68,6 +70,7 @@ func (s *step) goBack(by string) (bool, error) {
 }
 
 func (s *step) enterAgain(w *welcomed, here *epoch, by string) error {
+	s.goneAt = time.Time{} // a removal that it believed in lost, or was undone
 	if err := s.enter(w, here); err != nil {
 		return err
 	}
