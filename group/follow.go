@@ -221,10 +221,11 @@ func (s *step) leftBy(by *commit) {
 }
 
 // stillThere reports whether a commit that removes us stands or will be redone
-// because its author is on our head, with the right to.
+// because its author is on our head, with the right to. To replace us is not done
+// again: on our head, we are there.
 func (s *step) stillThere(c *commit) bool {
 	e, author := s.epochs[s.head], keyOf(c.Author)
-	return s.graph.Head() == c.ID || e.find(author) != "" && e.info.mayRemove(author)
+	return s.graph.Head() == c.ID || c.replaced(keyOf(s.self)) == "" && e.find(author) != "" && e.info.mayRemove(author)
 }
 
 // deserted reports whether more than half of the other members of our head
