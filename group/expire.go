@@ -53,12 +53,13 @@ func (g *Group) needed(c cid.Cid, m *meta) bool {
 	_, tip := g.held[c]
 	_, open := g.open[c]
 	_, unsent := g.unsent[c]
-	return m.Epoch >= g.floor || tip || open || unsent || g.ends[chain{m.Links.Leaf, m.Links.Joined}] == c || g.graph.Has(idOf(c)) || g.epochs[idOf(m.Links.Parent)] != nil
+	return m.Epoch >= g.floor || tip || open || unsent || g.ends[chainOf(m.Links)] == c || g.graph.Has(idOf(c)) || g.epochs[idOf(m.Links.Parent)] != nil
 }
 
 func (s *step) dropFrame(c cid.Cid, m *meta) {
 	s.blockBytes -= int(m.Size)
 	delete(s.frames, c)
+	s.fillGap(chainOf(m.Links), m.Links.Prev) // what led to it is gone
 	s.del(BlockKey(s.ID(), c), Public)
 	s.del(s.key("f/"+c.String()), Public)
 	if m.Author != "" && m.Message != [16]byte{} {

@@ -53,12 +53,6 @@ func (e *epoch) find(key string) dag.Member {
 	return e.leaves.find(key)
 }
 
-// chain names a sender as links do.
-type chain struct {
-	leaf   uint32
-	joined cid.Cid
-}
-
 // ratchet names one of the two ratchets of a sender in an epoch.
 type ratchet struct {
 	leaf      uint32
@@ -147,19 +141,19 @@ type Group struct {
 	rejected   map[cid.Cid]error
 	rejectLog  []cid.Cid
 
-	offers   map[string]*offer    // of stranded joiners, by key
-	rejoins  []*rejoin            // our own while stranded, the oldest first
-	entered  bool                 // one of them brought us here; they are kept until the base is sure to stay and no Welcome is awaited
-	former   *former              // who we were before, for as long
-	seeds    map[dag.ID]seeds     // by bases that were given up
-	gaps     map[cid.Cid]struct{} // frames that are missing in the chains of what was opened below those
-	answered map[string]answer    // Welcomes that answered offers, by KeyPackage reference
-	diverged bool                 // members went on where this device cannot read, and that was said
-	halves   bool                 // so did members who were removed here and removed us
-	notified map[string]bool      // members that told us so, by key
-	present  dag.ID               // the commit that added our key to the head that they told of, "" if none did
-	told     bool                 // present is known
-	noticed  uint64               // frames settled when they did
+	offers   map[string]*offer              // of stranded joiners, by key
+	rejoins  []*rejoin                      // our own while stranded, the oldest first
+	entered  bool                           // one of them brought us here; they are kept until the base is sure to stay and no Welcome is awaited
+	former   *former                        // who we were before, for as long
+	seeds    map[dag.ID]seeds               // by bases that were given up
+	gaps     map[chain]map[cid.Cid]struct{} // frames that are missing in the middle of chains
+	answered map[string]answer              // Welcomes that answered offers, by KeyPackage reference
+	diverged bool                           // members went on where this device cannot read, and that was said
+	halves   bool                           // so did members who were removed here and removed us
+	notified map[string]bool                // members that told us so, by key
+	present  dag.ID                         // the commit that added our key to the head that they told of, "" if none did
+	told     bool                           // present is known
+	noticed  uint64                         // frames settled when they did
 
 	due due
 }
@@ -201,7 +195,7 @@ func newGroup(c Config, id Identity) *Group {
 		unsent: map[cid.Cid][]byte{}, seen: map[cid.Cid]struct{}{}, nodes: map[string]int{}, messages: map[string]struct{}{},
 		forks: map[dag.ID]string{}, liars: map[dag.Member]*liar{}, waiting: map[cid.Cid]*parked{}, waiters: map[cid.Cid][]cid.Cid{}, leaves: map[dag.ID][]cid.Cid{},
 		peerParked: map[string]*share{}, ends: map[chain]cid.Cid{}, delayed: map[cid.Cid]time.Time{}, budgets: map[dag.Member]time.Time{}, rejected: map[cid.Cid]error{},
-		offers: map[string]*offer{}, answered: map[string]answer{}, seeds: map[dag.ID]seeds{}, gaps: map[cid.Cid]struct{}{}, due: newDue(),
+		offers: map[string]*offer{}, answered: map[string]answer{}, seeds: map[dag.ID]seeds{}, gaps: map[chain]map[cid.Cid]struct{}{}, due: newDue(),
 	}
 }
 

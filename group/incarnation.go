@@ -1,6 +1,7 @@
 package group
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"github.com/dmlsd/dmls/dag"
+	"github.com/dmlsd/dmls/frame"
 )
 
 // An incarnation is one stay of one identity in the group: signature key, CID
@@ -72,6 +74,36 @@ func text(id dag.ID) string {
 		return ""
 	}
 	return cidOf(id).String()
+}
+
+// chain names a sender as links do.
+type chain struct {
+	leaf   uint32
+	joined cid.Cid
+}
+
+func chainOf(l frame.Links) chain { return chain{l.Leaf, l.Joined} }
+
+func compareChains(a, b chain) int {
+	return cmp.Or(cmp.Compare(a.leaf, b.leaf), compareCID(a.joined, b.joined))
+}
+
+func (k chain) marshal() []byte {
+	var w buffer
+	w.u32(k.leaf)
+	w.bytes(k.joined.Bytes())
+	return w.b
+}
+
+func parseChain(b []byte) (chain, error) {
+	r := cursor{b: b}
+	k := chain{leaf: r.u32()}
+	joined := r.bytes()
+	err := r.done()
+	if err == nil {
+		k.joined, err = cid.Cast(joined)
+	}
+	return k, err
 }
 
 // leafTable maps leaves to incarnations.

@@ -123,7 +123,7 @@ func (l *loader) read(key string, value []byte) error {
 	case "seeds":
 		return l.readSeeds(rest, value)
 	case "gap":
-		return l.readGap(rest)
+		return l.readGap(rest, value)
 	case "rejoin":
 		r, err := parseRejoin(value)
 		if err != nil {

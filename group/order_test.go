@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dmlsd/dmls/frame"
 	"github.com/dmlsd/dmls/group"
 )
 
@@ -217,5 +218,52 @@ func TestFinalityWaitsForWhatIsMissing(t *testing.T) {
 		if st := ben.g.Status(); st.RetainedEpochs != 1 {
 			t.Errorf("it came: %v; ben retains %d epochs", comes, st.RetainedEpochs)
 		}
+	}
+}
+
+// Who goes from branch to branch may speak where a device reads, then where it
+// does not, then where it does again: the last frame waits for the first, also
+// when the one between was there before (seed islands 2605).
+func TestChainThroughAnUnreadableBranch(t *testing.T) {
+	w := newWorld(t, "ada", "ben", "cleo", "dan")
+	w.create("ada")
+	for _, n := range []string{"ben", "cleo", "dan"} {
+		w.join("ada", n)
+	}
+	w.run(20 * time.Second)
+	ada, ben, cleo, dan := w.devices["ada"], w.devices["ben"], w.devices["cleo"], w.devices["dan"]
+	w.cut(1, "ben")
+	w.cut(2, "cleo")
+	w.cut(3, "dan")
+	w.update("ada")
+	w.remove("cleo", "dan")
+	here, there := ada.g.Status().Head, cleo.g.Status().Head
+	for _, d := range []*device{ben, dan} {
+		w.pull(ada, d)
+		w.pull(cleo, d)
+	}
+	var said [][]byte
+	for _, epoch := range []string{here, there, here} {
+		out, err := ben.g.AckIn(w.env(ben), epoch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said = append(said, out.Publish[0].Data)
+	}
+	hear := func(block []byte) (v []group.Verdict) {
+		for _, r := range w.step(dan, group.Receive{Blocks: [][]byte{block}, From: "ben"}).Results {
+			v = append(v, r.Verdict)
+		}
+		return v
+	}
+	got := slices.Concat(hear(said[1]), hear(said[2]))
+	w.reload("dan") // what waits is not durable, that it must wait is
+	got = slices.Concat(got, hear(said[2]), hear(said[0]))
+	want := []group.Verdict{group.Stale, group.Buffered, group.Buffered, group.Applied}
+	if !slices.Equal(got, want) || dan.g.Status().Parked != 0 {
+		t.Errorf("verdicts %v, want %v; %d parked", got, want, dan.g.Status().Parked)
+	}
+	if !dan.g.Has(frame.CIDOf(said[2])) {
+		t.Error("the last frame was not taken up")
 	}
 }

@@ -28,7 +28,7 @@ func (s *step) park(a arrival, missing ...cid.Cid) Result {
 			return r
 		}
 		s.waiting[c] = &parked{block: slices.Clone(block), from: from, missing: missing,
-			epoch: a.header.Epoch, by: chain{a.header.Links.Leaf, a.header.Links.Joined}}
+			epoch: a.header.Epoch, by: chainOf(a.header.Links)}
 		of := s.peerParked[from]
 		if of == nil {
 			of = &share{}

@@ -145,6 +145,7 @@ func (s *step) settleUnread(a arrival, st status, v Verdict, why error) Result {
 	h := a.header
 	m := &meta{Status: st, Type: h.ContentType, Epoch: h.Epoch, Links: h.Links, Said: s.presume(h.Links)}
 	s.settle(a.cid, m, a.block)
+	s.noteGapBefore(h.Links)
 	if m.Said != "" {
 		s.graph.Settled(m.Said, h.Links.Seq, idOf(h.Links.Parent))
 		s.watchHalves(m.Said)

@@ -243,7 +243,7 @@ func (s *step) forgetUnread(which func(*meta) bool) {
 		delete(s.frames, c)
 		s.blockBytes -= int(m.Size)
 		delete(s.held, c)
-		s.noteGap(c)
+		s.noteGap(chainOf(m.Links), c)
 		s.del(BlockKey(s.ID(), c), Public)
 		s.del(s.key("f/"+c.String()), Public)
 		s.refetch = append(s.refetch, c)

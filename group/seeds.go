@@ -116,30 +116,43 @@ func (g *Group) predecessor(e *epoch, c cid.Cid) *meta {
 // those seeds are frames like others, which count.
 func (s *step) noteGaps() {
 	for _, c := range sorted(s.frames) {
-		m := s.frames[c]
-		p := m.Links.Prev
-		if m.Status == seeded || m.Links.Seq == 0 || s.isSettled(p) {
-			continue
-		}
-		r := s.base.get(m.Links.Leaf)
-		if r.Member == "" || cidOf(addedBy(r.Member)) != m.Links.Joined || m.Links.Seq > r.Next {
-			s.noteGap(p)
+		if m := s.frames[c]; m.Status != seeded {
+			s.noteGapBefore(m.Links)
 		}
 	}
 }
 
-func (s *step) noteGap(c cid.Cid) {
-	s.gaps[c] = struct{}{}
-	s.put(s.gapKey(c), []byte{1}, Public)
+// noteGapBefore notes the predecessor of a frame if it is missing and the table
+// of the base does not cover the frame. Unread frames do not wait for theirs,
+// and what is sent in an epoch that is here may follow them.
+func (s *step) noteGapBefore(l frame.Links) {
+	if l.Seq == 0 || s.isSettled(l.Prev) {
+		return
+	}
+	r := s.base.get(l.Leaf)
+	if r.Member == "" || cidOf(addedBy(r.Member)) != l.Joined || l.Seq > r.Next {
+		s.noteGap(chainOf(l), l.Prev)
+	}
+}
+
+func (s *step) noteGap(k chain, c cid.Cid) {
+	if s.gaps[k] == nil {
+		s.gaps[k] = map[cid.Cid]struct{}{}
+	}
+	s.gaps[k][c] = struct{}{}
+	s.put(s.gapKey(c), k.marshal(), Public)
 }
 
 func (s *step) gapKey(c cid.Cid) string { return s.key("gap/" + c.String()) }
 
-func (s *step) fillGap(c cid.Cid) {
-	if _, ok := s.gaps[c]; ok {
-		delete(s.gaps, c)
-		s.del(s.gapKey(c), Public)
+func (s *step) fillGap(k chain, c cid.Cid) {
+	if _, ok := s.gaps[k][c]; !ok {
+		return
 	}
+	if delete(s.gaps[k], c); len(s.gaps[k]) == 0 {
+		delete(s.gaps, k)
+	}
+	s.del(s.gapKey(c), Public)
 }
 
 // dropSeeds forgets the bases that were given up.
@@ -148,8 +161,10 @@ func (s *step) dropSeeds() {
 		s.del(s.seedsKey(id), Public)
 	}
 	clear(s.seeds)
-	for _, c := range sorted(s.gaps) {
-		s.fillGap(c)
+	for _, k := range slices.SortedFunc(maps.Keys(s.gaps), compareChains) {
+		for _, c := range sorted(s.gaps[k]) {
+			s.fillGap(k, c)
+		}
 	}
 }
 
@@ -170,11 +185,18 @@ func (l *loader) readSeeds(name string, value []byte) error {
 	return nil
 }
 
-func (l *loader) readGap(name string) error {
+func (l *loader) readGap(name string, value []byte) error {
 	c, err := cid.Decode(name)
 	if err != nil {
 		return fmt.Errorf("%w: gap %q", ErrRecords, name)
 	}
-	l.gaps[c] = struct{}{}
+	k, err := parseChain(value)
+	if err != nil {
+		return fmt.Errorf("%w: gap %q: %w", ErrRecords, name, err)
+	}
+	if l.gaps[k] == nil {
+		l.gaps[k] = map[cid.Cid]struct{}{}
+	}
+	l.gaps[k][c] = struct{}{}
 	return nil
 }

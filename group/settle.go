@@ -123,7 +123,7 @@ func (s *step) settle(c cid.Cid, m *meta, block []byte) {
 	s.frames[c] = m
 	s.isHere(c)
 	delete(s.rejected, c)
-	s.fillGap(c)
+	s.fillGap(chainOf(m.Links), c)
 	s.index(m)
 	s.link(c, m)
 	s.queueBlock(c, m)
@@ -157,12 +157,13 @@ func (g *Group) inOrderOfSettling(c cid.Cid) {
 // be one of them.
 func (g *Group) nth(e *epoch, contentType uint8, l frame.Links) (n uint32, missing cid.Cid) {
 	first, some := e.sent[ratchetOf(contentType, l)]
-	for c := l.Prev; some || len(g.gaps) > 0; {
+	gaps := g.gaps[chainOf(l)]
+	for c := l.Prev; some || len(gaps) > 0; {
 		p := g.predecessor(e, c)
-		if _, gap := g.gaps[c]; p == nil && gap {
+		if _, gap := gaps[c]; p == nil && gap {
 			return 0, c
 		}
-		if p == nil || p.Status == seeded || !sameChain(p.Links, l) || len(g.gaps) == 0 && p.Links.Seq < first {
+		if p == nil || p.Status == seeded || !sameChain(p.Links, l) || len(gaps) == 0 && p.Links.Seq < first {
 			break
 		}
 		if p.Links.Parent == l.Parent && ratchetOf(p.Type, l) == ratchetOf(contentType, l) {
@@ -199,7 +200,7 @@ func (g *Group) link(c cid.Cid, m *meta) {
 		g.held[c] = struct{}{}
 	}
 	delete(g.linked, c)
-	k := chain{m.Links.Leaf, m.Links.Joined}
+	k := chainOf(m.Links)
 	if last := g.frames[g.ends[k]]; last == nil || last.Links.Seq <= m.Links.Seq {
 		g.ends[k] = c
 	}
