@@ -12,6 +12,13 @@ type buffer struct{ b []byte }
 func (w *buffer) u8(v uint8)   { w.b = append(w.b, v) }
 func (w *buffer) u32(v uint32) { w.b = binary.BigEndian.AppendUint32(w.b, v) }
 func (w *buffer) u64(v uint64) { w.b = binary.BigEndian.AppendUint64(w.b, v) }
+func (w *buffer) flag(v bool) {
+	if v {
+		w.u8(1)
+	} else {
+		w.u8(0)
+	}
+}
 func (w *buffer) bytes(v []byte) {
 	w.u32(uint32(len(v)))
 	w.b = append(w.b, v...)
@@ -41,6 +48,14 @@ func (r *cursor) u8() uint8 {
 		return v[0]
 	}
 	return 0
+}
+
+func (r *cursor) flag() bool {
+	v := r.u8()
+	if v > 1 && r.err == nil {
+		r.err = fmt.Errorf("group: flag %d", v)
+	}
+	return v == 1
 }
 
 func (r *cursor) u32() uint32 {

@@ -58,6 +58,14 @@ func (g *Group) NoticeAt(to dag.Member, head cid.Cid, present dag.ID) []byte {
 	return g.gossip.SealSignal(n.marshal())
 }
 
+// Gone is a notice that an incarnation was removed.
+func (g *Group) Gone(to dag.Member, head cid.Cid) []byte {
+	s := &step{Group: g}
+	n := notice{Joiner: to, Head: head, Gone: true, Signer: g.id.ID()}
+	n.Signature, _ = s.signed(labelNotice, n.content(g.gid))
+	return g.gossip.SealSignal(n.marshal())
+}
+
 func (g *Group) Offer(joiner dag.Member, head cid.Cid, kp []byte) []byte {
 	s := &step{Group: g}
 	o := offer{Joiner: joiner, Head: head, KeyPackage: kp}

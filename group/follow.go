@@ -32,6 +32,9 @@ func (s *step) follow() error {
 	}
 	s.expireBlocks()
 	s.deliver()
+	if err := s.sayGone(); err != nil {
+		return err
+	}
 	return s.prepare()
 }
 
@@ -201,7 +204,7 @@ func (s *step) outOf(by *commit) error {
 
 // stay takes back a removal that turns out not to hold.
 func (s *step) stay() {
-	if s.state == removed && !s.deserted() {
+	if s.state == removed && !s.ejected && !s.deserted() {
 		s.state, s.goneAt, s.dirty = member, time.Time{}, true
 		if _, ok := s.liars[s.self]; ok {
 			s.state = copied

@@ -149,6 +149,7 @@ type Group struct {
 	gaps     map[chain]map[cid.Cid]struct{} // frames that are missing in the middle of chains
 	answered map[string]answer              // Welcomes that answered offers, by KeyPackage reference
 	diverged bool                           // members went on where this device cannot read, and that was said
+	ejected  bool                           // the others say that they removed this device where it cannot read
 	halves   bool                           // so did members who were removed here and removed us
 	notified map[string]bool                // members that told us so, by key
 	present  dag.ID                         // the commit that added our key to the head that they told of, "" if none did

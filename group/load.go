@@ -285,7 +285,7 @@ func (l *loader) restore() error {
 func (l *loader) counters(st stateRecord) error {
 	var err error
 	l.info = groupInfo{Policy: st.Policy, Name: st.Name}
-	l.diverged, l.halves = st.Diverged, st.Halves
+	l.diverged, l.halves, l.ejected = st.Diverged, st.Halves, st.Ejected
 	l.generation, l.cursor, l.settled, l.next = st.Generation, st.Cursor, st.Settled, st.Next
 	l.self, l.leaveIn, l.Group.state = dag.Member(st.Self), dag.ID(st.LeaveIn), st.State
 	if l.prev, err = cid.Decode(st.Prev); err != nil {

@@ -88,11 +88,13 @@ func (s *step) notify(m dag.Member) error {
 	if o := s.offers[keyOf(m)]; o != nil && s.bound(o) && o.replaces == n.Present {
 		return nil
 	}
-	sig, err := s.signed(labelNotice, n.content(s.gid))
-	if err != nil {
+	return s.notifyWith(n)
+}
+
+func (s *step) notifyWith(n notice) (err error) {
+	if n.Signature, err = s.signed(labelNotice, n.content(s.gid)); err != nil {
 		return err
 	}
-	n.Signature = sig
 	s.signal("", n.marshal())
 	return nil
 }

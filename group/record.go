@@ -94,6 +94,7 @@ type stateRecord struct {
 	Forks      map[string]string
 	Diverged   bool `json:",omitempty"`
 	Halves     bool `json:",omitempty"`
+	Ejected    bool `json:",omitempty"`
 }
 
 func (s *step) writeState() {
@@ -101,7 +102,7 @@ func (s *step) writeState() {
 		Name: s.info.Name, Policy: s.info.Policy, Root: []byte(s.root), Head: []byte(s.head), Base: []byte(s.graph.Base()), Number: s.graph.Number(s.graph.Base()), Floor: s.floor,
 		State: s.state, Self: []byte(s.self), Inviter: hexKey(s.inviter),
 		Next: s.next, Prev: s.prev.String(), Cursor: s.cursor, Settled: s.settled, LeaveIn: []byte(s.leaveIn),
-		Generation: s.generation, Forks: map[string]string{}, Diverged: s.diverged, Halves: s.halves,
+		Generation: s.generation, Forks: map[string]string{}, Diverged: s.diverged, Halves: s.halves, Ejected: s.ejected,
 	}
 	if !s.goneAt.IsZero() {
 		r.GoneAt = s.goneAt.UnixMilli()

@@ -70,7 +70,7 @@ func (s *step) goBack(by string) (bool, error) {
 }
 
 func (s *step) enterAgain(w *welcomed, here *epoch, by string) error {
-	s.goneAt = time.Time{} // a removal that it believed in lost, or was undone
+	s.goneAt, s.ejected = time.Time{}, false // a removal that it believed in lost, or was undone
 	if err := s.enter(w, here); err != nil {
 		return err
 	}

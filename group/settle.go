@@ -134,6 +134,7 @@ func (s *step) settle(c cid.Cid, m *meta, block []byte) {
 		}
 	}
 	s.keep(c, m, block)
+	s.tellGone(m)
 	s.dirty = true
 	s.ready = append(s.ready, s.waiters[c]...)
 	delete(s.waiters, c)

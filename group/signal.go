@@ -25,14 +25,16 @@ const (
 // notice names the head to a member that was added on a losing branch.
 //
 // Present names the commit that added the incarnation which holds the joiner's
-// key on that head; it is empty if none does.
+// key on that head; it is empty if none does. Gone tells a joiner that it has
+// been removed there since, and will not be added again.
 //
-//	struct { opaque joiner<V>; opaque head<V>; opaque present<V>; opaque signer<V>;
-//	         opaque signature<V>; } Notice
+//	struct { opaque joiner<V>; opaque head<V>; opaque present<V>; uint8 gone;
+//	         opaque signer<V>; opaque signature<V>; } Notice
 type notice struct {
 	Joiner    dag.Member
 	Head      cid.Cid
 	Present   dag.ID
+	Gone      bool
 	Signer    []byte // signature key
 	Signature []byte
 }
@@ -65,6 +67,7 @@ func (n notice) content(gid []byte) []byte {
 	w.bytes([]byte(n.Joiner))
 	w.bytes(n.Head.Bytes())
 	w.bytes([]byte(n.Present))
+	w.flag(n.Gone)
 	w.bytes(n.Signer)
 	return w.b
 }
@@ -92,6 +95,7 @@ func (n notice) marshal() []byte {
 	w.bytes([]byte(n.Joiner))
 	w.bytes(n.Head.Bytes())
 	w.bytes([]byte(n.Present))
+	w.flag(n.Gone)
 	w.bytes(n.Signer)
 	w.bytes(n.Signature)
 	return w.b
@@ -130,7 +134,7 @@ func readJoiner(r *cursor) (dag.Member, cid.Cid, error) {
 
 func parseNotice(r *cursor) (notice, error) {
 	m, head, err := readJoiner(r)
-	n := notice{Joiner: m, Head: head, Present: dag.ID(r.bytes()), Signer: r.bytes(), Signature: r.bytes()}
+	n := notice{Joiner: m, Head: head, Present: dag.ID(r.bytes()), Gone: r.flag(), Signer: r.bytes(), Signature: r.bytes()}
 	if err == nil {
 		err = r.done()
 	}

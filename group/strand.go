@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/ipfs/go-cid"
 
@@ -16,6 +17,9 @@ import (
 // hearNotice acts on a notice by the inviter, or by more than a third of the
 // members of the own base (design, section 5.5).
 func (s *step) hearNotice(n notice) error {
+	if n.Gone && n.Joiner != s.self {
+		return nil
+	}
 	if e := s.epochs[idOf(n.Head)]; s.state != member && s.state != stranded && s.state != leaving || e != nil && !e.old {
 		return nil
 	}
@@ -39,6 +43,10 @@ func (s *step) hearNotice(n notice) error {
 	}
 	if s.state == leaving {
 		s.leftBehind(n)
+		return nil
+	}
+	if n.Gone {
+		s.believeGone(n)
 		return nil
 	}
 	s.noticed, s.present, s.told = s.settled, n.Present, true
@@ -128,13 +136,14 @@ func (s *step) strand(head cid.Cid, by, why string) {
 // choice went back to the branch that we are on. Those whom our head removed
 // never will; if only they told us, anybody counts.
 func (s *step) backHere(author dag.Member) {
-	if s.state != stranded || author == s.self || s.settled <= s.noticed {
+	if s.state != stranded && !s.ejected || author == s.self || s.settled <= s.noticed {
 		return
 	}
 	if !s.notified[keyOf(author)] && s.notifiersHere() {
 		return
 	}
 	s.state, s.notified, s.dirty = member, nil, true
+	s.ejected, s.goneAt = false, time.Time{}
 	s.emit(Event{Kind: KindRejoined, Epoch: s.graph.Number(s.head), Head: text(s.head), From: hexKey(keyOf(author)),
 		Name: s.names[keyOf(author)], Why: "the choice went back to the branch of this device"})
 }

@@ -29,6 +29,7 @@ type due struct {
 	offers  int                  // repetitions so far
 	rivals  time.Time            // until when a rival re-add is asked for
 	refused map[string]bool      // offers that could not be committed, by reference
+	gone    []dag.Member         // who spoke and is to be told that it was removed
 
 	proofs    map[dag.Member]*proof // of equivocations, until somebody publishes one
 	relay     relay

@@ -1,0 +1,86 @@
+package group
+
+import (
+	"github.com/dmlsd/dmls/dag"
+)
+
+// A device that was added on a branch which lost may have been added again and
+// removed from there while it was away. It can read neither, and no plan waits for
+// it, so nobody tells it where the head is. When it speaks on the branch where it
+// still is, the members answer that it is gone (decision 0103).
+
+// tellGone answers a frame of an incarnation that a losing branch added, whose key
+// the head does not have and no plan brings back.
+func (s *step) tellGone(f *meta) {
+	e := s.epochs[s.head]
+	if s.state != member || e == nil || f.Author != "" && e.leaves.has(f.Author) {
+		return
+	}
+	m := s.speaker(f)
+	if m == "" || e.find(keyOf(m)) != "" || s.onChain(addedBy(m)) {
+		return
+	}
+	for _, o := range s.plans().Strays {
+		if o.Who.Key == keyOf(m) {
+			return // it is told where the head is
+		}
+	}
+	if s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 2*s.cfg.NoticeEvery, "gone"+string(m), "", 1) {
+		s.due.gone = append(s.due.gone, m)
+	}
+}
+
+// speaker names the incarnation of a frame's chain by the commit that added it.
+func (g *Group) speaker(f *meta) dag.Member {
+	if f.Author != "" {
+		return f.Author
+	}
+	if c := g.commits[idOf(f.Links.Joined)]; c != nil {
+		for _, m := range c.Added {
+			if leafOf(m) == f.Links.Leaf {
+				return m
+			}
+		}
+	}
+	return ""
+}
+
+// onChain reports whether a commit is the head or above it, or nothing is known of it.
+func (g *Group) onChain(id dag.ID) bool {
+	c := g.commits[id]
+	if c == nil || c.Base {
+		return true
+	}
+	for at := g.head; at != ""; {
+		if at == id {
+			return true
+		}
+		up := g.commits[at]
+		if up == nil || up.Number < c.Number {
+			break
+		}
+		at = up.Parent
+	}
+	return false
+}
+
+// sayGone sends what tellGone found.
+func (s *step) sayGone() error {
+	for _, m := range s.due.gone {
+		if err := s.notifyWith(notice{Joiner: m, Head: cidOf(s.head), Signer: s.id.ID(), Gone: true}); err != nil {
+			return err
+		}
+	}
+	s.due.gone = nil
+	return nil
+}
+
+// believeGone: the members of our base say that this device is no member any more.
+func (s *step) believeGone(n notice) {
+	if s.state != member && s.state != stranded {
+		return
+	}
+	s.state, s.ejected, s.goneAt, s.noticed, s.dirty = removed, true, s.env.Now, s.settled, true
+	s.emit(Event{Kind: KindRemoved, Head: n.Head.String(), From: hexKey(string(n.Signer)), Name: s.names[string(n.Signer)],
+		Why: "removed on a branch that this device cannot read"})
+}
