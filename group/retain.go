@@ -16,8 +16,8 @@ import (
 // (design, section 5.6).
 func (s *step) retain() error {
 	if final := s.graph.Final(); final == "" || final == s.graph.Base() {
-		s.due.erase = time.Time{}
-	} else if !s.awaits() {
+		s.due.erase.until = time.Time{}
+	} else if !s.awaits(&s.due.erase, s.floor) {
 		s.resolveForks(final)
 		if err := s.forget(s.graph.Rebase(final), "final: every member confirmed a later epoch"); err != nil {
 			return err
@@ -52,31 +52,41 @@ func (s *step) settleSeen() {
 	}
 }
 
+// hold puts an erasure off while frames are known to be missing.
+type hold struct {
+	until  time.Time            // zero: nothing is put off
+	missed map[cid.Cid]struct{} // what this was put off for and did not come
+}
+
 // awaits reports whether frames are known to be missing that may have been sent
-// in the epochs that are to be erased: a finality that comes before them would
-// lose what they say. That is waited for once, as long as a message waits
-// for those that it follows: a frame that nobody has holds up nothing (decision
-// 0096).
-func (s *step) awaits() bool {
-	d, wants := &s.due, s.wantsSince(s.floor)
-	fresh := slices.ContainsFunc(wants, func(c cid.Cid) bool { _, was := d.missed[c]; return !was })
-	if fresh && d.erase.IsZero() {
-		d.erase = s.env.Now.Add(s.cfg.DeliverWait)
+// in the epochs that are to be erased, of which low is the lowest: an erasure
+// that comes before them would lose what they say. That is waited for once, as
+// long as a message waits for those that it follows: a frame that nobody has
+// holds up nothing (decision 0096).
+func (s *step) awaits(h *hold, low uint64) bool {
+	wants := s.wantsSince(low)
+	fresh := slices.ContainsFunc(wants, func(c cid.Cid) bool { _, was := h.missed[c]; return !was })
+	if fresh && h.until.IsZero() {
+		h.until = s.env.Now.Add(s.cfg.DeliverWait)
 	}
-	if fresh && s.env.Now.Before(d.erase) {
+	if fresh && s.env.Now.Before(h.until) {
 		return true
 	}
-	d.erase, d.missed = time.Time{}, map[cid.Cid]struct{}{}
+	*h = hold{missed: map[cid.Cid]struct{}{}}
 	for _, c := range wants {
-		d.missed[c] = struct{}{}
+		h.missed[c] = struct{}{}
 	}
 	return false
 }
 
 // retainOld erases the epochs of the incarnation that was given up, and the
-// KeyPackage that led to the new one, when the new base is sure to stay.
+// KeyPackage that led to the new one, when the new base is sure to stay and what
+// is known to be missing has come.
 func (s *step) retainOld() {
 	old := s.oldEpochs()
+	if len(old) == 0 {
+		s.due.eraseOld.until = time.Time{}
+	}
 	if len(old) == 0 && (len(s.rejoins) == 0 || s.state == stranded) {
 		return
 	}
@@ -84,9 +94,10 @@ func (s *step) retainOld() {
 	if len(old) == 0 && s.entered {
 		sure = true // they went by MaxAge: a Welcome must not lead into one of them again
 	}
+	awaits := sure && len(old) > 0 && s.awaits(&s.due.eraseOld, lowestOf(old))
 	for _, e := range old {
 		switch {
-		case sure && !s.env.Now.Before(e.reads):
+		case sure && !awaits && !s.env.Now.Before(e.reads):
 			s.erase(e, "the branch on which this device was added again is final")
 		case s.env.Now.Sub(e.born) >= s.cfg.MaxAge:
 			s.erase(e, fmt.Sprintf("kept for %v while a member stayed silent", s.cfg.MaxAge))
@@ -95,9 +106,17 @@ func (s *step) retainOld() {
 	if sure {
 		s.dropFormer()
 	}
-	if sure && !s.awaitsWelcome() {
+	if sure && !awaits && !s.awaitsWelcome() {
 		s.dropOffers()
 	}
+}
+
+func lowestOf(es []*epoch) uint64 {
+	low := es[0].mls.Number()
+	for _, e := range es {
+		low = min(low, e.mls.Number())
+	}
+	return low
 }
 
 // baseConfirmed reports whether every voter of the base has confirmed it. To a

@@ -265,3 +265,44 @@ func TestGoesBackWithoutWelcome(t *testing.T) {
 		}
 	}
 }
+
+// Who was added again and learns that a frame is missing does not forget the
+// branch that lost before it comes, or was waited for.
+func TestOldEpochsWaitForWhatIsMissing(t *testing.T) {
+	for _, comes := range []bool{true, false} {
+		w := strandedWorld(t)
+		finn, eve := w.devices["finn"], w.devices["eve"]
+		w.step(eve, group.Send{Text: []byte("lost on the way")})
+		w.queue = nil
+		clear(w.island)
+		w.island["finn"] = 3
+		w.sync()
+		after := w.say("ada", "after it").Publish[0]
+		w.island["finn"] = 0
+		for range 300 {
+			if w.run(100 * time.Millisecond); finn.has(group.KindRejoined) {
+				break
+			}
+		}
+		if st := finn.g.Status(); st.State != "member" || st.Head != w.devices["ada"].g.Status().Head {
+			t.Fatalf("finn is %s", st.State)
+		}
+		w.step(finn, group.Receive{Blocks: [][]byte{after.Data}, From: "ada"})
+		w.run(4 * w.cfg.AckMax)
+		if st := w.devices["ada"].g.Status(); st.RetainedEpochs != 1 {
+			t.Errorf("ada, who lacks nothing, retains %d epochs", st.RetainedEpochs)
+		}
+		if comes {
+			w.sync()
+		} else {
+			w.run(w.cfg.DeliverWait)
+		}
+		w.run(5 * w.cfg.NoticeEvery)
+		if got := finn.texts(); slices.Contains(got, "eve: lost on the way") != comes {
+			t.Errorf("it came: %v; finn read %q", comes, got)
+		}
+		if st := finn.g.Status(); st.RetainedEpochs != 1 || finn.g.Rejoins() != 0 {
+			t.Errorf("it came: %v; finn retains %d epochs and the keys of %d offers", comes, st.RetainedEpochs, finn.g.Rejoins())
+		}
+	}
+}

@@ -8,8 +8,6 @@ import (
 	"sort"
 	"time"
 
-	"github.com/ipfs/go-cid"
-
 	"github.com/dmlsd/dmls/dag"
 	"github.com/dmlsd/dmls/group/internal/plan"
 	"github.com/dmlsd/dmls/mls"
@@ -33,14 +31,14 @@ type due struct {
 
 	proofs    map[dag.Member]*proof // of equivocations, until somebody publishes one
 	relay     relay
-	diverge   time.Time            // when members who are away count as gone another way
-	exit      time.Time            // when a removal of this device was first seen that does not hold
-	call      time.Time            // when to say that what is waited for does not come
-	called    dag.ID               // the head at which that was said
-	stall     time.Time            // when a head that all stand on should have become final
-	stallBase dag.ID               // the base for which that was tried
-	erase     time.Time            // when what is final is erased, though frames are missing
-	missed    map[cid.Cid]struct{} // frames that this was put off for, and that did not come
+	diverge   time.Time // when members who are away count as gone another way
+	exit      time.Time // when a removal of this device was first seen that does not hold
+	call      time.Time // when to say that what is waited for does not come
+	called    dag.ID    // the head at which that was said
+	stall     time.Time // when a head that all stand on should have become final
+	stallBase dag.ID    // the base for which that was tried
+	erase     hold      // of what is final
+	eraseOld  hold      // of the incarnation that was given up
 	plan      *plan.Plan
 	planFor   dag.ID
 	planSeen  uint64 // frames settled when the plan was made
@@ -411,7 +409,8 @@ func (s *step) wake() time.Time {
 	for _, t := range s.delayed {
 		at(t)
 	}
-	at(s.due.erase)
+	at(s.due.erase.until)
+	at(s.due.eraseOld.until)
 	for _, e := range s.epochs {
 		if e.old && e.reads.After(s.env.Now) {
 			at(e.reads)

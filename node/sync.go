@@ -1,6 +1,7 @@
 package node
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -42,8 +43,12 @@ type syncTopic struct {
 	round time.Time // next periodic round
 	next  string    // the peer after which that round begins
 
-	relayed map[cid.Cid]time.Time // blocks asked for on behalf of others, and when last
+	relayed map[cid.Cid]relayed // blocks that others asked for
 }
+
+// relayed tells when a block was last asked for on behalf of others, and when
+// they last asked.
+type relayed struct{ at, asked time.Time }
 
 // syncPeer is what is under way with one peer of a topic.
 type syncPeer struct {
@@ -73,7 +78,8 @@ const (
 	maxWants   = 4096            // of one topic
 	wantTries  = 12              // for a block that no parked frame waits for
 	maxRelayed = 256             // blocks of one topic that are asked for on behalf of others
-	relayPause = time.Minute     // before one of them is asked for again
+	relayPause = time.Minute     // before one of them is asked for by name again
+	relayLife  = 5 * time.Minute // in which tips name it, as whoever has it may be reached later
 	budgetLife = time.Minute
 	missBatch  = 512 // frames looked at for one piece
 )
@@ -89,7 +95,7 @@ func newSync(t Timing, send func(topic, peer string, message []byte), replica fu
 func (s *syncMachine) topic(name string) *syncTopic {
 	t := s.topics[name]
 	if t == nil {
-		t = &syncTopic{peers: map[string]*syncPeer{}, wants: map[cid.Cid]*wanted{}, relayed: map[cid.Cid]time.Time{}}
+		t = &syncTopic{peers: map[string]*syncPeer{}, wants: map[cid.Cid]*wanted{}, relayed: map[cid.Cid]relayed{}}
 		s.topics[name] = t
 	}
 	return t
@@ -242,14 +248,16 @@ func (s *syncMachine) tickPeer(now time.Time, topic, peer string, p *syncPeer, r
 		return
 	}
 	p.due, p.asked, p.heard = time.Time{}, now, now
-	s.sendTips(topic, peer, r)
+	s.sendTips(now, topic, peer, r)
 }
 
 // sendTips says what is held, and what is wanted, here or by others: a peer that
 // has it sends it with the past that we lack.
-func (s *syncMachine) sendTips(topic, peer string, r replica) {
+func (s *syncMachine) sendTips(now time.Time, topic, peer string, r replica) {
+	t := s.topics[topic]
+	maps.DeleteFunc(t.relayed, func(c cid.Cid, o relayed) bool { return r.Has(c) || now.Sub(o.asked) >= relayLife })
 	tips, lacking := r.Tips(), r.Wants()
-	for _, c := range sortedCIDs(s.topics[topic].wants) {
+	for _, c := range slices.Concat(sortedCIDs(t.wants), sortedCIDs(t.relayed)) {
 		if len(lacking) < maxWant && !r.Has(c) && !slices.Contains(lacking, c) {
 			lacking = append(lacking, c)
 		}
@@ -302,18 +310,18 @@ func (s *syncMachine) sendWants(now time.Time, topic string, t *syncTopic, r rep
 
 // relay asks the other peers for a block that a peer asked for and that is not
 // here: not every device is connected with one that has it. Each is asked once
-// in a while only, so that two who lack it do not send each other round.
+// in a while only, so that two who lack it do not send each other round; what
+// tips name is passed on by nobody.
 func (s *syncMachine) relay(now time.Time, t *syncTopic, from string, c cid.Cid) {
-	for old, at := range t.relayed {
-		if now.Sub(at) >= relayPause {
-			delete(t.relayed, old)
-		}
-	}
-	_, lately := t.relayed[c]
-	if lately || t.wants[c] != nil || len(t.relayed) >= maxRelayed || len(t.wants) >= maxWants || len(t.peers) < 2 {
+	was, known := t.relayed[c]
+	if len(t.peers) < 2 || !known && len(t.relayed) >= maxRelayed {
 		return
 	}
-	t.relayed[c] = now
+	if known && now.Sub(was.at) < relayPause || t.wants[c] != nil || len(t.wants) >= maxWants {
+		t.relayed[c] = relayed{was.at, now}
+		return
+	}
+	t.relayed[c] = relayed{now, now}
 	t.wants[c] = &wanted{due: now.Add(s.timing.WantDelay), relay: from}
 	for name, p := range t.peers {
 		if name != from {

@@ -224,6 +224,37 @@ func TestTipsWithHole(t *testing.T) {
 	}
 }
 
+// What a peer asked for in vain is named to the others for a while: who has it
+// may come later.
+func TestRelayedWantIsNamed(t *testing.T) {
+	r := newRig(t, 1, 1)
+	for _, p := range []string{"a", "b"} {
+		r.m.peerJoin(r.now, "t", p)
+	}
+	lost := frame.CIDOf([]byte("lost"))
+	names := func() bool {
+		r.drain("a")
+		r.pass(2*DefaultTiming().Timeout + DefaultTiming().Interval)
+		return slices.ContainsFunc(r.drain("a"), func(m *syncMessage) bool {
+			return m.kind == syncTips && slices.Contains(m.lacking, lost)
+		})
+	}
+	r.m.question(r.now, "b", &syncMessage{kind: syncWant, topic: "t", cids: []cid.Cid{lost}})
+	r.pass(2 * relayPause)
+	if n := len(r.m.topics["t"].wants); n != 0 {
+		t.Fatalf("%d blocks are asked for by name", n)
+	}
+	for range 3 {
+		r.m.answer(r.now, "a", &syncMessage{kind: syncBlocks, topic: "t", answers: syncTips}) // it is there
+		if !names() {
+			t.Error("a block that was asked for in vain is not named")
+		}
+	}
+	if r.pass(relayLife); names() {
+		t.Error("it is named for ever")
+	}
+}
+
 // A block that a peer asks for and that is not here is asked of the others, a
 // few times, and not again at once, however often the peer repeats itself.
 func TestRelayedWant(t *testing.T) {

@@ -82,7 +82,7 @@ func (s *syncMachine) askBack(now time.Time, topic, peer string, p *syncPeer, un
 		return
 	}
 	p.due, p.asked, p.heard = time.Time{}, now, now
-	s.sendTips(topic, peer, r)
+	s.sendTips(now, topic, peer, r)
 }
 
 // lacked returns the tips of a peer that are not here. What this device names

@@ -146,15 +146,18 @@ func (e *evidence) judge() *Result {
 	return res
 }
 
-// slowest is the longest that a message took to a reader, of those sent when
-// nobody was cut off: before the cut, whose time does not count, or after all
-// were on one head again.
+// slowest is the longest that a message took to a reader, from when it was in, of
+// those sent when nobody was cut off: before the cut, whose time does not count,
+// or after all were on one head again.
 func (e *evidence) slowest() (worst time.Duration, text, reader string) {
 	for _, w := range e.witnesses {
-		read := map[string]time.Time{}
+		read, in := map[string]time.Time{}, time.Time{}
 		for _, ev := range w.shown {
-			if ev.Kind == group.KindMessage {
+			switch ev.Kind {
+			case group.KindMessage:
 				read[ev.Text] = ev.at
+			case group.KindJoined:
+				in = ev.at
 			}
 		}
 		for _, s := range e.said {
@@ -163,6 +166,9 @@ func (e *evidence) slowest() (worst time.Duration, text, reader string) {
 				continue
 			}
 			way := t.Sub(s.at)
+			if in.After(s.at) {
+				way = t.Sub(in)
+			}
 			if one := e.healed.Add(e.heal); s.early && t.After(e.trouble) {
 				way = e.trouble.Sub(s.at) + max(0, t.Sub(one))
 			}

@@ -201,9 +201,16 @@ func (r *run) form() {
 // finished reports whether the run is over: all agree, and have done so long
 // enough for what is left to do in a quiet group.
 func (r *run) finished() bool {
-	if !r.mayAgree() || agree(r.standings()).problem != "" {
+	var a agreement
+	if r.mayAgree() {
+		a = agree(r.standings())
+	}
+	if a.members == nil || a.problem != "" {
 		r.one = time.Time{}
 		return false
+	}
+	if r.expects(a) {
+		r.late = r.now
 	}
 	if r.one.IsZero() {
 		r.one = r.now
@@ -237,6 +244,13 @@ func (r *run) mayAgree() bool {
 		}
 	}
 	return true
+}
+
+// expects reports whether the head counts somebody in who has not heard so: its
+// Welcome got lost, and it asks again after ever longer pauses. Until it is there
+// nothing becomes final.
+func (r *run) expects(a agreement) bool {
+	return slices.ContainsFunc(r.devices, func(d *device) bool { return !d.joined && d.ticket != nil && a.members[d.key()] })
 }
 
 // close writes the end of the history: where every device stands, what its

@@ -38,7 +38,7 @@ type world struct {
 	carried int       // messages
 	bytes   int       // in them
 	deaths  int
-	late    time.Time // when a device could read another branch last
+	late    time.Time // when a device last could read another branch, or was still to come in
 	history *history
 	trace   *trace // nil: nobody wants to see it
 	meter   *meter // nil: nothing is measured
