@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ipfs/go-cid"
+
 	"github.com/dmlsd/dmls/dag"
 	"github.com/dmlsd/dmls/frame"
 )
@@ -31,6 +33,7 @@ var parsers = map[string]func([]byte) ([]byte, error){
 		}
 		return marshalTable(rows), nil
 	},
+	"chain":  func(b []byte) ([]byte, error) { k, err := parseChain(b); return k.marshal(), err },
 	"leaves": func(b []byte) ([]byte, error) { t, err := parseLeaves(b); return t.marshal(), err },
 	"frame": func(b []byte) ([]byte, error) {
 		m, err := parseMeta(b)
@@ -74,6 +77,7 @@ func FuzzParsers(f *testing.F) {
 		"answer": answer{at: idOf(c), joiner: m, since: time.Unix(9, 0), bundle: []byte("b")}.marshal(),
 		"rows":   marshalTable([]tableRow{{Member: m, Next: 4, Prev: c}}),
 		"leaves": leaves.set(3, m).marshal(),
+		"chain":  chain{3, cid.Undef}.marshal(), // of links that name nothing
 		"frame":  meta.marshal(),
 		"notice": (notice{Joiner: m, Head: c, Present: idOf(c), Signer: []byte("s"), Signature: []byte("t")}).marshal()[1:],
 		"offer":  (&offer{Joiner: m, Head: c, KeyPackage: []byte("k"), Signature: []byte("t")}).marshal()[1:],
