@@ -172,6 +172,7 @@ func (s *step) watchRemoval() error {
 	case s.state == member || s.state == leaving || s.state == copied:
 		s.state, s.dirty = removed, true
 		s.goneAt = s.env.Now
+		s.ejected = len(s.due.asking) > 0 && !s.stillThere(by) // offers are not kept over a restart
 		s.emit(Event{Kind: KindRemoved, CID: text(by.ID), Epoch: by.Number, From: hexKey(keyOf(by.Author)),
 			Name: s.names[keyOf(by.Author)], Why: "removed by " + s.nameOf(keyOf(by.Author))})
 	}
@@ -233,7 +234,7 @@ func (s *step) stillThere(c *commit) bool {
 
 // deserted reports whether more than half of the other members of our head
 // went on where we cannot read: their chains continue in frames that only
-// settled here. After a mutual removal this is all that the removed one sees of
+// settled here, or they ask to be let in there. After a mutual removal this is all that the removed one sees of
 // the choice. Links of unread frames are unproven, so this alone removes
 // nobody; it decides only whether a commit that does remove us was followed,
 // and frames that open here take it back.
@@ -244,7 +245,7 @@ func (g *Group) deserted() bool {
 			continue
 		}
 		others++
-		if _, _, seq, ok := g.graph.Standing(m); g.unreadUpTo[m] > 0 && (!ok || g.unreadUpTo[m] > seq) {
+		if _, _, seq, ok := g.graph.Standing(m); g.due.asking[m] || g.unreadUpTo[m] > 0 && (!ok || g.unreadUpTo[m] > seq) {
 			gone++
 		}
 	}

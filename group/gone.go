@@ -30,6 +30,19 @@ func (s *step) tellGone(f *meta) {
 	}
 }
 
+// sawOffer notes a member of our head that asks to be let in at a head which this
+// device cannot follow, until it speaks here again.
+func (s *step) sawOffer(o *offer) {
+	e := s.epochs[s.head]
+	if e == nil || !e.leaves.has(o.Joiner) || s.graph.Has(idOf(o.Head)) {
+		return
+	}
+	if s.due.asking == nil {
+		s.due.asking = map[dag.Member]bool{}
+	}
+	s.due.asking[o.Joiner] = true
+}
+
 // speaker names the incarnation of a frame's chain by the commit that added it.
 func (g *Group) speaker(f *meta) dag.Member {
 	if f.Author != "" {

@@ -106,6 +106,7 @@ func (s *step) hearOffer(o *offer) {
 	if !s.signedBy(o.Joiner, labelOffer, o.content(s.gid), o.Signature) {
 		return
 	}
+	s.sawOffer(o)
 	kp, err := mls.ParseKeyPackage(o.KeyPackage)
 	if err != nil || !sameKey(kp.LeafNode.SignatureKey, key) {
 		return

@@ -135,6 +135,9 @@ func (s *step) settle(c cid.Cid, m *meta, block []byte) {
 	}
 	s.keep(c, m, block)
 	s.tellGone(m)
+	if m.Author != "" {
+		delete(s.due.asking, m.Author)
+	}
 	s.dirty = true
 	s.ready = append(s.ready, s.waiters[c]...)
 	delete(s.waiters, c)

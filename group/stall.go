@@ -19,8 +19,13 @@ const stallAfter = 6
 
 // watchStall keeps the timer: it runs while every voter of the head stands
 // there and this device owes nothing. There is one try for each base, since
-// some heads cannot become final before the caps, commit or no commit.
+// some heads cannot become final before the caps, commit or no commit. Each head
+// that has to wait after another gets twice the time: what is missing may be a
+// lost frame, and a commit asks for as many more.
 func (s *step) watchStall(e *epoch) {
+	if s.graph.Final() == s.head {
+		s.due.stalls, s.due.stalled = 0, ""
+	}
 	if s.due.stallBase == s.graph.Base() || s.graph.Final() == s.head || s.needsAck() || !s.allStand() {
 		s.due.stall = time.Time{}
 		return
@@ -31,9 +36,16 @@ func (s *step) watchStall(e *epoch) {
 			leaves = append(leaves, leafOf(m))
 		}
 		rank := plan.Rank([]byte(e.id), leaves, uint32(e.mls.Self()))
-		s.due.stall = s.env.Now.Add(stallAfter*s.cfg.AckMax + time.Duration(rank)*s.cfg.MergeDelay)
+		if s.due.stalled != "" && s.due.stalled != s.head {
+			s.due.stalls = min(s.due.stalls+1, mostStalls)
+		}
+		s.due.stalled = s.head
+		s.due.stall = s.env.Now.Add(stallAfter*s.cfg.AckMax<<s.due.stalls + time.Duration(rank)*s.cfg.MergeDelay)
 	}
 }
+
+// mostStalls bounds how often that time doubles.
+const mostStalls = 3
 
 func (s *step) allStand() bool {
 	for _, v := range s.graph.Voters(s.head) {

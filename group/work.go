@@ -28,6 +28,7 @@ type due struct {
 	rivals  time.Time            // until when a rival re-add is asked for
 	refused map[string]bool      // offers that could not be committed, by reference
 	gone    []dag.Member         // who spoke and is to be told that it was removed
+	asking  map[dag.Member]bool  // members of our head that ask to be let in elsewhere
 
 	proofs    map[dag.Member]*proof // of equivocations, until somebody publishes one
 	relay     relay
@@ -37,6 +38,8 @@ type due struct {
 	called    dag.ID    // the head at which that was said
 	stall     time.Time // when a head that all stand on should have become final
 	stallBase dag.ID    // the base for which that was tried
+	stalls    int       // heads in a row that waited for it
+	stalled   dag.ID    // the last of them
 	erase     hold      // of what is final
 	eraseOld  hold      // of the incarnation that was given up
 	plan      *plan.Plan
