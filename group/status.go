@@ -49,8 +49,16 @@ type Status struct {
 // State is member, leaving, left, removed or stranded.
 func (g *Group) State() string { return g.state.String() }
 
-// Head names the commit that created the head epoch, as in Status.
-func (g *Group) Head() string { return text(g.head) }
+// Standing is the part of a status that costs nothing to tell.
+type Standing struct {
+	State, Head string // as in Status
+	Parked      int
+}
+
+// Standing says where this device stands.
+func (g *Group) Standing() Standing {
+	return Standing{State: g.state.String(), Head: text(g.head), Parked: len(g.waiting)}
+}
 
 // Status describes the group as this device has it.
 func (g *Group) Status() Status {

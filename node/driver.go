@@ -149,14 +149,14 @@ func (d *Driver) Status(gid string) (group.Status, error) {
 	return r.engine.Status(), nil
 }
 
-// Standing is what Status says of state and head, at a cost that does not grow
-// with the members.
-func (d *Driver) Standing(gid string) (state, head string, err error) {
+// Standing is what Status says of state, head and parked frames, at a cost that
+// does not grow with the members.
+func (d *Driver) Standing(gid string) (group.Standing, error) {
 	r, err := d.running(gid)
 	if err != nil {
-		return "", "", err
+		return group.Standing{}, err
 	}
-	return r.engine.State(), r.engine.Head(), nil
+	return r.engine.Standing(), nil
 }
 
 // View returns the group's DAG for drawing.

@@ -20,7 +20,7 @@ type engine interface {
 	PeerKey() frame.PeerKey
 	Step(group.Env, group.Input) (group.Output, error)
 	State() string
-	Head() string
+	Standing() group.Standing
 	Status() group.Status
 	View() group.View
 	Log() []group.LogEntry

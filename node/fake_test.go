@@ -139,7 +139,9 @@ func (g *fakeGroup) PeerKey() frame.PeerKey {
 	return frame.NewGossip(secret[:], 0).PeerKey()
 }
 func (g *fakeGroup) State() string { return g.state }
-func (g *fakeGroup) Head() string  { return "" }
+func (g *fakeGroup) Standing() group.Standing {
+	return group.Standing{State: g.state, Parked: len(g.parked)}
+}
 func (g *fakeGroup) Status() group.Status {
 	return group.Status{Group: g.gid, Name: g.name, State: g.state, Cursor: g.cursor, Blocks: len(g.frames),
 		Members: []group.Member{{Leaf: 3, ID: "aabb", Name: "bob"}, {Leaf: 4, ID: "aacc", Name: "carol"}}}

@@ -220,18 +220,14 @@ func (d *device) step(in group.Input) bool {
 }
 
 // state is member, stranded and so on; empty while the device is down.
-func (d *device) state() string {
-	state, _ := d.stands()
-	return state
-}
+func (d *device) state() string { return d.stands().State }
 
-// stands is the part of the status that is asked often: state and head.
-func (d *device) stands() (state, head string) {
-	if d.driver == nil {
-		return "", ""
+// stands is the part of the status that is asked often.
+func (d *device) stands() (s group.Standing) {
+	if d.driver != nil {
+		s, _ = d.driver.Standing(d.world.gid) // empty if it is not in the group
 	}
-	state, head, _ = d.driver.Standing(d.world.gid) // empty if it is not in the group
-	return state, head
+	return s
 }
 
 // status is what the driver says of the group, asked once between two steps.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dmlsd/dmls/group"
 	"github.com/dmlsd/dmls/node"
 )
 
@@ -78,9 +79,11 @@ type run struct {
 	healed  time.Time // nobody is cut off any more; zero: somebody is, or will be
 	one     time.Time // since when all agree; zero: they do not
 	settled bool
-	texts   int             // tried
-	robbed  []time.Duration // after the first message: when thieves copy all founders
-	looks   int             // how often devices are looked at while branches meet; 0: meetingLooks, negative: never
+	stand   []group.Standing // of each device, when all agreed last; nil: not yet
+	all     agreement        // of then
+	texts   int              // tried
+	robbed  []time.Duration  // after the first message: when thieves copy all founders
+	looks   int              // how often devices are looked at while branches meet; 0: meetingLooks, negative: never
 }
 
 // Times of a run.
@@ -201,11 +204,8 @@ func (r *run) form() {
 // finished reports whether the run is over: all agree, and have done so long
 // enough for what is left to do in a quiet group.
 func (r *run) finished() bool {
-	var a agreement
-	if r.mayAgree() {
-		a = agree(r.standings())
-	}
-	if a.members == nil || a.problem != "" {
+	a, ok := r.agreed()
+	if !ok {
 		r.one = time.Time{}
 		return false
 	}
@@ -226,24 +226,33 @@ func (r *run) finished() bool {
 	return r.settled
 }
 
-// mayAgree is false only where agree would find a problem: two founders who are
-// members stand at different heads, or one is neither a member nor gone. It costs
-// little.
-func (r *run) mayAgree() bool {
-	one := ""
-	for _, d := range r.devices[:r.Members] {
+// agreed reports whether all devices agree. They are asked for everything only
+// where a cheap look leaves that open: no founder stands elsewhere than another,
+// and somebody stands elsewhere than when all agreed before.
+func (r *run) agreed() (agreement, bool) {
+	stand, one := make([]group.Standing, len(r.devices)), ""
+	for i, d := range r.devices {
 		if !d.joined || d.attack != nil {
 			continue
 		}
-		switch state, head := d.stands(); {
-		case state == "removed" || state == "left":
-		case state != "member" || one != "" && head != one:
-			return false
-		default:
-			one = head
+		s := d.stands()
+		if stand[i] = s; i >= r.Members || s.State == "removed" || s.State == "left" {
+			continue
 		}
+		if s.State != "member" || one != "" && s.Head != one {
+			return agreement{}, false
+		}
+		one = s.Head
 	}
-	return true
+	if slices.Equal(stand, r.stand) {
+		return r.all, true
+	}
+	r.all, r.stand = agree(r.standings()), nil
+	if r.all.problem != "" {
+		return r.all, false
+	}
+	r.stand = stand
+	return r.all, true
 }
 
 // expects reports whether the head counts somebody in who has not heard so: its

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -176,7 +175,7 @@ func seedRange(seed uint64, seeds string) (first, last uint64, err error) {
 
 // run runs the seeds, tells how far it is, and ends with the summary.
 func (r *simRun) run(ctx context.Context, a *app, of func(seed uint64) sim.Scenario) error {
-	defer debug.SetGCPercent(debug.SetGCPercent(simGC))
+	defer collector(of(r.first), min(r.parallel, int(r.last-r.first)+1))()
 	began := time.Now()
 	p := newProgress(a.talk, r.last-r.first+1)
 	err := sim.Series(ctx, of, r.first, r.last, r.parallel, func(res *sim.Result) error {

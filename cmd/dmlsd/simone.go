@@ -41,6 +41,7 @@ func (a *app) simReplayCmd() *cobra.Command {
 in virtual time. Exits with 1 on any violation.`,
 	}
 	oneSeed(cmd, func(s sim.Scenario) error {
+		defer collector(s, 1)()
 		res, err := sim.Run(s)
 		if err != nil {
 			return badScenario(err)
@@ -77,7 +78,7 @@ the same checker would fall silent is written as a scenario file.`,
 	budget := cmd.Flags().Int("runs", 500, "most runs to try")
 	parallel := cmd.Flags().Int("parallel", runtime.GOMAXPROCS(0), "runs at a time")
 	oneSeed(cmd, func(s sim.Scenario) error {
-		defer debug.SetGCPercent(debug.SetGCPercent(simGC))
+		defer collector(s, *parallel)()
 		m, err := sim.Minimize(cmd.Context(), s, *budget, *parallel, func(m sim.Shrinking) {
 			fmt.Fprintf(a.talk, "%d runs: %s\n", m.Runs, size(m.Scenario))
 		})
@@ -116,6 +117,7 @@ any violation, the page written all the same.`,
 	}
 	out := cmd.Flags().String("out", "report.html", "where to write the page")
 	oneSeed(cmd, func(s sim.Scenario) error {
+		defer collector(s, 1)()
 		page, res, err := sim.Report(s)
 		if err != nil {
 			return badScenario(err)
@@ -169,6 +171,24 @@ scenario; processor times are this machine's.`,
 	return cmd
 }
 
-// simGC lets the collector run less often: a run keeps little, and there are
-// as many as there are cores.
-const simGC = 400
+// Of a scenario with up to fewDevices devices a run keeps little, and the collector
+// runs less often. A large group keeps some MiB for each device: from perDevice on
+// it runs as often as it takes to stay there.
+const (
+	simGC      = 400 // percent
+	fewDevices = 64
+	perDevice  = 10 << 20
+)
+
+// collector sets the garbage collector for runs of a scenario, some at a time,
+// and returns what puts it back.
+func collector(s sim.Scenario, parallel int) (restore func()) {
+	percent, limit := debug.SetGCPercent(simGC), debug.SetMemoryLimit(-1)
+	if devices := s.Members + s.Joiners; devices > fewDevices {
+		debug.SetMemoryLimit(min(limit, int64(devices)*int64(parallel)*perDevice))
+	}
+	return func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	}
+}
