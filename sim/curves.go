@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 )
@@ -25,7 +26,16 @@ type curve struct {
 	of   func(before, now sample) float64
 }
 
-func count(v float64) string { return fmt.Sprintf("%.3g", v) }
+func count(v float64) string {
+	if v < 1000 {
+		return fmt.Sprintf("%.3g", v)
+	}
+	return fmt.Sprintf("%d,%03d", int(v+0.5)/1000, int(v+0.5)%1000)
+}
+
+// top is the end of an axis for values up to most: half of it is a whole number,
+// too.
+func top(most float64) float64 { return 2 * math.Ceil(most/2) }
 
 func (r *run) curves() []string {
 	var out []string
@@ -51,6 +61,7 @@ func (r *run) chart(c curve) string {
 		values[i] = c.of(samples[max(0, i-1)], s)
 		most = max(most, values[i])
 	}
+	most = top(most)
 	x := func(t time.Duration) float64 { return chartLeft + plotWide*t.Seconds()/max(1, end.Seconds()) }
 	y := func(v float64) float64 { return chartTop + plotHigh*(1-v/most) }
 	var b strings.Builder
@@ -101,4 +112,12 @@ func clockText(t time.Duration) string {
 		return fmt.Sprintf("%d s", int(t.Seconds()))
 	}
 	return fmt.Sprintf("%d:%02d", int(t.Minutes()), int(t.Seconds())%60)
+}
+
+// momentText is a time in seconds, as the history has it, and as axes have it.
+func momentText(t time.Duration) string {
+	if t < time.Minute {
+		return fmt.Sprintf("%.2f s", t.Seconds())
+	}
+	return fmt.Sprintf("%.2f s (%s)", t.Seconds(), clockText(t))
 }

@@ -139,7 +139,7 @@ func (r *run) facts(res *Result, commits int) []fact {
 		{"founders", fmt.Sprint(res.Scenario.Members)}, {"joiners", fmt.Sprint(res.Scenario.Joiners)},
 		{"commits", fmt.Sprint(commits)}, {"forks", fmt.Sprint(res.Forks)}, {"messages", fmt.Sprint(res.Messages)},
 		{"crashes", fmt.Sprint(res.Crashes)}, {"heal to one head", heal},
-		{"virtual time", fmt.Sprintf("%.0f s", r.since().Seconds())}, {"traffic", bytesText(float64(r.bytes))},
+		{"virtual time", clockText(r.since())}, {"traffic", bytesText(float64(r.bytes))},
 	}
 }
 
@@ -177,7 +177,7 @@ func (e *evidence) notes(a agreement, start time.Time) map[string]commitNote {
 	for cid, t := range first {
 		n := out[cid]
 		if n.At = "before the run"; !t.Before(start) {
-			n.At = fmt.Sprintf("%.2f s", t.Sub(start).Seconds())
+			n.At = momentText(t.Sub(start))
 		}
 		out[cid] = n
 	}

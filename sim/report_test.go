@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"html/template"
 	"io"
 	"os"
 	"os/exec"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dmlsd/dmls/internal/dagview"
 )
 
 // browsers that can load a page without a screen.
@@ -42,7 +45,7 @@ func TestReport(t *testing.T) {
 			t.Errorf("the page does not tell of the checker %q", c.name)
 		}
 	}
-	for _, want := range []string{"edge head", "edge soft", "isle i1", "class=\"said\"", "distinct heads", "&lt;b&gt;", "members = "} {
+	for _, want := range []string{"edge head", "edge soft", "isle i1", "class=\"said\"", "data-go=\"on\"", "distinct heads", "&lt;b&gt;", "members = "} {
 		if !bytes.Contains(html, []byte(want)) {
 			t.Errorf("no %q on the page", want)
 		}
@@ -105,4 +108,54 @@ func inBrowser(t *testing.T, html []byte, want string) {
 		return
 	}
 	t.Log("no browser at hand")
+}
+
+// A page about a thousand commits is of a size that loads at once, and leads from
+// fork to fork.
+func TestLongReport(t *testing.T) {
+	t.Parallel()
+	notes, a := map[string]commitNote{}, agreement{}
+	for i := range 1000 {
+		n := commitNote{CID: fmt.Sprintf("%08d", i), Epoch: uint64(i), By: "n01", At: momentText(time.Duration(i) * time.Second), Did: "update", Parent: a.head.Head}
+		if i%40 == 20 {
+			rival := n
+			rival.CID, rival.By, rival.Rival, n.Rival = fmt.Sprintf("side%04d", i), "n02", "3 votes against 1", "3 votes against 1"
+			notes[rival.CID] = rival
+			up := notes[n.Parent]
+			up.Fork = n.Rival
+			notes[n.Parent] = up
+		}
+		notes[n.CID], a.head.Head = n, n.CID
+	}
+	for cid, n := range notes {
+		n.Side = "on the head's chain"
+		notes[cid] = n
+	}
+	var b bytes.Buffer
+	if err := pageTemplate.Execute(&b, &page{Title: "long", Commits: notes, Graph: template.HTML(dagview.SVG(graphOf(notes, a)))}); err != nil {
+		t.Fatal(err)
+	}
+	checkHTML(t, b.Bytes())
+	if b.Len() > 1<<20 {
+		t.Errorf("%d bytes", b.Len())
+	}
+	inBrowser(t, b.Bytes(), `<span id="where">25 forks</span>`)
+}
+
+func TestTexts(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 1.5: "1.5", 21.32: "21.3", 1050: "1,050", 12006.4: "12,006"} {
+		if got := count(v); got != want {
+			t.Errorf("%v is written %s, want %s", v, got, want)
+		}
+	}
+	for most, want := range map[float64]float64{1: 2, 2: 2, 3: 4, 1050.5: 1052} {
+		if got := top(most); got != want {
+			t.Errorf("the axis for %v ends at %v, want %v", most, got, want)
+		}
+	}
+	for at, want := range map[time.Duration]string{1500 * time.Millisecond: "1.50 s", 1169900 * time.Millisecond: "1169.90 s (19:29)"} {
+		if got := momentText(at); got != want {
+			t.Errorf("%v is written %q, want %q", at, got, want)
+		}
+	}
 }

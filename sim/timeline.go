@@ -125,12 +125,16 @@ func (l *lanes) away(i int, d *device, came time.Duration) {
 // marks puts what a device did into its lane.
 func (l *lanes) marks(i int, w *witness) {
 	y, r := float64(l.y(i))+float64(l.high)/2, min(5, float64(l.high)/2.5)
-	merges := map[string]bool{}
+	merges, mine := map[string]bool{}, 0
 	for _, ev := range w.shown {
-		if ev.Kind == group.KindMerge {
+		switch {
+		case ev.Kind == group.KindMerge:
 			merges[ev.CID] = true
+		case ev.Kind == group.KindCommit && ev.Mine:
+			mine++
 		}
 	}
+	dot := min(r, max(r/2, laneWide/float64(3*max(1, mine)))) // many are small, so that they do not hide each other
 	for _, ev := range w.shown {
 		t := ev.at.Sub(l.start)
 		if t < 0 {
@@ -144,7 +148,7 @@ func (l *lanes) marks(i int, w *witness) {
 			fmt.Fprintf(&l.b, "<path class=\"v k%d dot\" data-cid=\"%s\" d=\"M%.1f %.1fl%.1f %.1fl%.1f %.1fl%.1f %.1fZ\"><title>%s</title></path>\n",
 				l.hue[ev.CID], ev.CID, x, y-1.3*r, 1.3*r, 1.3*r, -1.3*r, 1.3*r, -1.3*r, -1.3*r, title)
 		case ev.Kind == group.KindCommit && ev.Mine:
-			fmt.Fprintf(&l.b, "<circle class=\"v k%d dot\" data-cid=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"><title>%s</title></circle>\n", l.hue[ev.CID], ev.CID, x, y, r, title)
+			fmt.Fprintf(&l.b, "<circle class=\"v k%d dot\" data-cid=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"><title>%s</title></circle>\n", l.hue[ev.CID], ev.CID, x, y, dot, title)
 		case slices.Contains([]group.Kind{group.KindRemoved, group.KindLeft, group.KindStranded, group.KindRejoined, group.KindDiverged}, ev.Kind):
 			fmt.Fprintf(&l.b, "<path class=\"turn\" d=\"M%.1f %.1fl%.1f %.1fm0 %.1fl%.1f %.1f\"><title>%s</title></path>\n",
 				x-r, y-r, 2*r, 2*r, -2*r, -2*r, 2*r, title)
