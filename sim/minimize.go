@@ -2,7 +2,7 @@ package sim
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -16,20 +16,27 @@ type Shrinking struct {
 	Runs     int
 }
 
+// ErrNoViolation says that there is nothing to shrink: the run keeps every promise.
+var ErrNoViolation = errors.New("sim: no promise is broken")
+
 // Minimize shrinks a scenario that breaks a promise, by delta debugging: it
 // leaves out events, partitions, adversaries, members and bad weather as long
 // as the same checker complains, until nothing more can go or the budget of
 // runs is used up. Loads are spelled out as events first. The result does not
 // depend on parallel.
 func Minimize(ctx context.Context, s Scenario, budget, parallel int, progress func(Shrinking)) (Shrinking, error) {
-	res, err := Run(s)
+	return minimize(ctx, Run, s, budget, parallel, progress)
+}
+
+func minimize(ctx context.Context, run func(Scenario) (*Result, error), s Scenario, budget, parallel int, progress func(Shrinking)) (Shrinking, error) {
+	res, err := run(s)
 	if err != nil {
 		return Shrinking{}, err
 	}
 	if len(res.Violations) == 0 {
-		return Shrinking{}, fmt.Errorf("%w: it breaks no promise", ErrScenario)
+		return Shrinking{}, ErrNoViolation
 	}
-	m := &shrinker{ctx: ctx, budget: budget, parallel: max(1, parallel), progress: progress}
+	m := &shrinker{ctx: ctx, run: run, budget: budget, parallel: max(1, parallel), progress: progress}
 	m.Scenario, m.Says, m.Runs = s.Expand(), res.Violations[0], 1
 	m.Checker, _, _ = strings.Cut(m.Says, ":")
 	m.Scenario.Least, m.Scenario.Source = Least{}, nil
@@ -45,6 +52,7 @@ func Minimize(ctx context.Context, s Scenario, budget, parallel int, progress fu
 type shrinker struct {
 	Shrinking
 	ctx      context.Context
+	run      func(Scenario) (*Result, error)
 	budget   int
 	parallel int
 	progress func(Shrinking)
@@ -81,7 +89,7 @@ func (m *shrinker) first(candidates []Scenario) bool {
 
 // complaint is what the checker says of a candidate.
 func (m *shrinker) complaint(s Scenario) string {
-	res, err := Run(s)
+	res, err := m.run(s)
 	if err != nil {
 		return ""
 	}

@@ -53,7 +53,61 @@ func TestMinimizeNothing(t *testing.T) {
 	t.Parallel()
 	p := DefaultPlain()
 	p.Members, p.Joiners, p.Messages, p.Crashes, p.Apart = 4, 0, 2, 0, 5*time.Second
-	if _, err := Minimize(t.Context(), p.Scenario(1), 10, 1, nil); !errors.Is(err, ErrScenario) {
+	if _, err := Minimize(t.Context(), p.Scenario(1), 10, 1, nil); !errors.Is(err, ErrNoViolation) {
 		t.Errorf("an honest run shrinks: %v", err)
+	}
+}
+
+// Of what a class draws, all that is left of a run with a planted bug is what
+// the bug needs: a device that hears nobody once it was cut off stays behind
+// if there is a cut and a commit. The same promise stays broken, and what is
+// written down breaks it in the same words.
+func TestMinimizeClass(t *testing.T) {
+	t.Parallel()
+	const deaf = 2
+	planted := func(s Scenario) (*Result, error) {
+		if err := s.Validate(); err != nil {
+			return nil, err
+		}
+		w, err := newWorld(s)
+		if err != nil {
+			return nil, err
+		}
+		r := &run{world: w}
+		if len(w.devices) > deaf {
+			r.deaf = w.devices[deaf]
+		}
+		r.safely()
+		return r.evidence().judge(), nil
+	}
+	of, err := Named("nested")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := of(1)
+	s.After = Span(50 * time.Second) // enough for all without the bug
+	m, err := minimize(t.Context(), planted, s, 150, 2, func(Shrinking) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := m.Scenario
+	if m.Checker != "convergence" || left.Members != deaf+1 || left.Joiners != 0 || len(left.Events) > 2 || len(left.Partitions) != 1 {
+		t.Errorf("%s: %d members, %d joiners, %d events and %d partitions are left after %d runs",
+			m.Checker, left.Members, left.Joiners, len(left.Events), len(left.Partitions), m.Runs)
+	}
+	b, err := left.TOML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Parse(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := planted(again)
+	if err != nil || len(res.Violations) == 0 || res.Violations[0] != m.Says {
+		t.Fatalf("the file gives %v, %v, want %s", res, err, m.Says)
+	}
+	if res, err = Run(again); err != nil || len(res.Violations) > 0 {
+		t.Errorf("without the bug the file gives %v, %q", err, res.Violations)
 	}
 }

@@ -122,3 +122,45 @@ func TestSimReplay(t *testing.T) {
 		}
 	}
 }
+
+// What minimize prints is the command that breaks the same promise with what is
+// left.
+func TestSimMinimize(t *testing.T) {
+	t.Parallel()
+	s := shell{t: t, home: t.TempDir()}
+	file := filepath.Join(t.TempDir(), "small.toml")
+	code, out, talk := s.run(strings.Fields("sim minimize --seed 3 --after 1s --runs 25 " + smallSim + " --out " + file)...)
+	said, found := strings.CutPrefix(out, "violation   ")
+	said, rest, _ := strings.Cut(said, "\nleft        ")
+	left, replay, _ := strings.Cut(rest, "\nreplay      dmlsd ")
+	if code != 0 || !found || !strings.HasPrefix(said, "convergence: ") || !strings.Contains(talk, " runs: "+left) {
+		t.Fatalf("exit code %d, %q, %q", code, out, talk)
+	}
+	code, out, talk = s.run(strings.Fields(replay)...)
+	if code != 1 || !strings.Contains(out, " VIOLATION "+said+"\n") || !strings.Contains(talk, said) {
+		t.Errorf("%s: exit code %d, %q", replay, code, talk)
+	}
+}
+
+// Wrong input to minimize is told before anything is run, and leaves no file.
+func TestSimMinimizeUsage(t *testing.T) {
+	t.Parallel()
+	s := shell{t: t, home: t.TempDir()}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "small.toml")
+	for args, want := range map[string]string{
+		"--runs 0 --out " + file:                   "--runs and --parallel must be 1 or more",
+		"--parallel 0 --out " + file:               "--runs and --parallel must be 1 or more",
+		"--out " + filepath.Join(dir, "none", "x"): "cannot write the scenario",
+		"--out " + dir:                             "cannot write the scenario",
+		"--scenario none --out " + file:            "no such scenario",
+		"--seed 3 " + smallSim + " --out " + file:  "nothing to shrink: seed 3 breaks no promise",
+	} {
+		if code, _, talk := s.run(append([]string{"sim", "minimize"}, strings.Fields(args)...)...); code == 0 || !strings.Contains(talk, want) {
+			t.Errorf("%s: exit code %d, %q", args, code, talk)
+		}
+		if _, err := os.Stat(file); err == nil {
+			t.Errorf("%s: leaves a file", args)
+		}
+	}
+}

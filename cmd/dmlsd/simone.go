@@ -78,11 +78,20 @@ the same checker would fall silent is written as a scenario file.`,
 	budget := cmd.Flags().Int("runs", 500, "most runs to try")
 	parallel := cmd.Flags().Int("parallel", runtime.GOMAXPROCS(0), "runs at a time")
 	oneSeed(cmd, func(s sim.Scenario) error {
+		if *budget < 1 || *parallel < 1 {
+			return &api.Error{What: "cannot shrink that", Why: "--runs and --parallel must be 1 or more", Fix: "leave them out", Code: api.Usage}
+		}
+		if err := writable(*out); err != nil { // before all the work
+			return api.Explain("cannot write the scenario", err)
+		}
 		defer collector(s, *parallel)()
 		m, err := sim.Minimize(cmd.Context(), s, *budget, *parallel, func(m sim.Shrinking) {
 			fmt.Fprintf(a.talk, "%d runs: %s\n", m.Runs, size(m.Scenario))
 		})
 		switch {
+		case errors.Is(err, sim.ErrNoViolation):
+			return &api.Error{What: "nothing to shrink", Why: fmt.Sprintf("seed %d breaks no promise", s.Seed),
+				Fix: "find one that does with: dmlsd sim run --seeds 1..1000", Code: api.Usage}
 		case errors.Is(err, sim.ErrScenario):
 			return badScenario(err)
 		case err != nil && m.Runs == 0:
@@ -100,6 +109,19 @@ the same checker would fall silent is written as a scenario file.`,
 		return nil
 	})
 	return cmd
+}
+
+// writable reports why a file cannot be written. It leaves no trace.
+func writable(name string) error {
+	_, err := os.Stat(name)
+	f, failed := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o644)
+	if failed != nil {
+		return failed
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		defer os.Remove(name)
+	}
+	return f.Close()
 }
 
 // size is what is left of a scenario.
