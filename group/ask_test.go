@@ -111,3 +111,23 @@ func TestLandmarks(t *testing.T) {
 		w.reload("ben")
 	}
 }
+
+// A device that was removed cannot open what the others say since, but does not
+// send them again and again what they have said before.
+func TestRemovedDoesNotResend(t *testing.T) {
+	w := newWorld(t, "ada", "ben", "cleo")
+	w.create("ada")
+	w.join("ada", "ben")
+	w.join("ada", "cleo")
+	for range 20 {
+		w.say("ada", "with cleo")
+	}
+	w.remove("ada", "cleo")
+	for range 5 {
+		w.say("ben", "without cleo")
+	}
+	cleo := w.devices["cleo"].g
+	if n := len(cleo.Missing(w.devices["ben"].g.Tips(), nil, 1000)); cleo.State() != "removed" || n != 0 {
+		t.Errorf("cleo is %s and takes %d frames not to be with ben", cleo.State(), n)
+	}
+}

@@ -54,6 +54,7 @@ func (g *Group) Missing(tips, lacking []cid.Cid, limit int) []cid.Cid {
 	for _, c := range g.Tips() {
 		w.reach(c, ours)
 	}
+	gone := g.state == removed || g.state == left
 	var out []cid.Cid
 	for w.open > 0 {
 		c := heap.Pop(w).(cid.Cid)
@@ -64,9 +65,10 @@ func (g *Group) Missing(tips, lacking []cid.Cid, limit int) []cid.Cid {
 		}
 		m := g.frames[c]
 		for _, p := range m.past() {
-			if q := g.frames[p]; q != nil && q.Status == opened && m.Status != opened {
+			if q := g.frames[p]; q != nil && q.Status == opened && m.Status != opened && !gone {
 				// Anybody with the gossip key can forge a frame that nobody opens and
 				// that names others' frames: it proves nothing of what its holder has.
+				// A device that is gone opens nothing of what the others send since.
 				w.reach(p, s&ours)
 				continue
 			}
