@@ -90,6 +90,7 @@ type run struct {
 const (
 	joinTime = 20 * time.Second // for a founder to join
 	lull     = 15 * time.Second // between the last join and the first message
+	spread   = 20 * time.Second // for the last frame to reach everybody, over lossy links
 )
 
 // theftsEach is how many devices a thief copies in each run.
@@ -222,7 +223,7 @@ func (r *run) finished() bool {
 	if since.Before(r.late) {
 		since = r.late
 	}
-	r.settled = r.now.Sub(since) >= r.calm()
+	r.settled = r.now.Sub(since) >= r.calm() && r.now.Sub(r.last) >= spread
 	return r.settled
 }
 

@@ -25,6 +25,9 @@ func (w *world) tap(block []byte, by *device, forged bool) {
 		return
 	}
 	w.captured[c] = capture{w.now, block, by, forged}
+	if !forged {
+		w.last = w.now
+	}
 	w.heard = append(w.heard, c)
 	for _, f := range w.ears {
 		if !forged {

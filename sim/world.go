@@ -38,6 +38,7 @@ type world struct {
 	carried int       // messages
 	bytes   int       // in them
 	deaths  int
+	last    time.Time // when a member last published a frame
 	late    time.Time // when a device last could read another branch, or was still to come in
 	history *history
 	trace   *trace // nil: nobody wants to see it
