@@ -84,9 +84,6 @@ func (s *step) awaits(h *hold, low uint64) bool {
 // is known to be missing has come.
 func (s *step) retainOld() {
 	old := s.oldEpochs()
-	if len(old) == 0 {
-		s.due.eraseOld.until = time.Time{}
-	}
 	if len(old) == 0 && (len(s.rejoins) == 0 || s.state == stranded) {
 		return
 	}
@@ -94,7 +91,10 @@ func (s *step) retainOld() {
 	if len(old) == 0 && s.entered {
 		sure = true // they went by MaxAge: a Welcome must not lead into one of them again
 	}
-	awaits := sure && len(old) > 0 && s.awaits(&s.due.eraseOld, lowestOf(old))
+	if !sure {
+		s.due.eraseOld.until = time.Time{}
+	}
+	awaits := sure && s.awaitsOld(old)
 	for _, e := range old {
 		switch {
 		case sure && !awaits && !s.env.Now.Before(e.reads):
@@ -111,12 +111,15 @@ func (s *step) retainOld() {
 	}
 }
 
-func lowestOf(es []*epoch) uint64 {
-	low := es[0].mls.Number()
-	for _, e := range es {
+func (s *step) awaitsOld(old []*epoch) bool {
+	if len(old) == 0 {
+		return false
+	}
+	low := old[0].mls.Number()
+	for _, e := range old {
 		low = min(low, e.mls.Number())
 	}
-	return low
+	return s.awaits(&s.due.eraseOld, low)
 }
 
 // baseConfirmed reports whether every voter of the base has confirmed it. To a

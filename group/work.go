@@ -412,8 +412,11 @@ func (s *step) wake() time.Time {
 	for _, t := range s.delayed {
 		at(t)
 	}
-	at(s.due.erase.until)
-	at(s.due.eraseOld.until)
+	for _, h := range []hold{s.due.erase, s.due.eraseOld} {
+		if h.until.After(s.env.Now) {
+			at(h.until)
+		}
+	}
 	for _, e := range s.epochs {
 		if e.old && e.reads.After(s.env.Now) {
 			at(e.reads)
