@@ -1,6 +1,8 @@
 package group
 
 import (
+	"github.com/ipfs/go-cid"
+
 	"github.com/dmlsd/dmls/dag"
 )
 
@@ -41,6 +43,48 @@ func (s *step) sawOffer(o *offer) {
 		s.due.asking = map[dag.Member]bool{}
 	}
 	s.due.asking[o.Joiner] = true
+}
+
+// wentOn reports whether the device of an incarnation spoke after it as another
+// that a losing commit added: its frames follow the last word of the first.
+func (g *Group) wentOn(m dag.Member, losing []*commit) bool {
+	last, ok := g.ends[chain{leafOf(m), cidOf(addedBy(m))}]
+	if !ok {
+		return false
+	}
+	for _, c := range losing {
+		for _, w := range c.Added {
+			if w == m || keyOf(w) != keyOf(m) {
+				continue
+			}
+			if end, spoke := g.ends[chain{leafOf(w), cidOf(addedBy(w))}]; spoke && g.follows(end, last) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// follows reports whether a frame is in the past of another.
+func (g *Group) follows(c, past cid.Cid) bool {
+	least := g.frames[past]
+	seen := map[cid.Cid]bool{c: true}
+	for walk := []cid.Cid{c}; least != nil && len(walk) > 0; walk = walk[1:] {
+		m := g.frames[walk[0]]
+		if m == nil || m.depth <= least.depth {
+			continue
+		}
+		for _, p := range m.past() {
+			if p == past {
+				return true
+			}
+			if !seen[p] {
+				seen[p] = true
+				walk = append(walk, p)
+			}
+		}
+	}
+	return false
 }
 
 // speaker names the incarnation of a frame's chain by the commit that added it.

@@ -41,9 +41,10 @@ type Status struct {
 	Parked         int      `json:"parked"`
 	Blocks         int      `json:"blocks"`
 	Unsent         int      `json:"unsent"`
-	Cursor         uint64   `json:"cursor"`         // of the last event
-	Authenticator  string   `json:"authenticator"`  // epoch_authenticator of the head, hex
-	Away           []string `json:"away,omitempty"` // members who went on where this device cannot read, once that is sure
+	Cursor         uint64   `json:"cursor"`           // of the last event
+	Authenticator  string   `json:"authenticator"`    // epoch_authenticator of the head, hex
+	Halves         bool     `json:"halves,omitempty"` // members who removed this device, and were removed here, go on: two groups
+	Away           []string `json:"away,omitempty"`   // members who went on where this device cannot read, once that is sure
 }
 
 // State is member, leaving, left, removed or stranded.
@@ -53,18 +54,19 @@ func (g *Group) State() string { return g.state.String() }
 type Standing struct {
 	State, Head string // as in Status
 	Parked      int
+	Halves      bool
 }
 
 // Standing says where this device stands.
 func (g *Group) Standing() Standing {
-	return Standing{State: g.state.String(), Head: text(g.head), Parked: len(g.waiting)}
+	return Standing{State: g.state.String(), Head: text(g.head), Parked: len(g.waiting), Halves: g.halves}
 }
 
 // Status describes the group as this device has it.
 func (g *Group) Status() Status {
 	st := Status{
 		Group: g.ID(), Name: g.info.Name, Policy: g.info.Policy.String(), State: g.state.String(), Head: text(g.head), Final: text(g.graph.Base()),
-		RetainedEpochs: len(g.epochs), Parked: len(g.waiting), Unsent: len(g.unsent) - len(g.seen), Cursor: g.cursor, Members: []Member{},
+		RetainedEpochs: len(g.epochs), Parked: len(g.waiting), Unsent: len(g.unsent) - len(g.seen), Cursor: g.cursor, Halves: g.halves, Members: []Member{},
 	}
 	for _, f := range g.graph.Forks() {
 		if len(f.Branches) > 1 {

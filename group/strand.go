@@ -14,8 +14,8 @@ import (
 
 // The joiner's side.
 
-// hearNotice acts on a notice by the inviter, or by more than a third of the
-// members of the own base (design, section 5.5).
+// hearNotice acts on a notice by the inviter, by more than a third of the members
+// of the own base (design, section 5.5), or by most of the others of the own head.
 func (s *step) hearNotice(n notice) error {
 	if n.Gone && n.Joiner != s.self {
 		return nil
@@ -38,7 +38,7 @@ func (s *step) hearNotice(n notice) error {
 		s.notified = map[string]bool{}
 	}
 	s.notified[string(n.Signer)] = true
-	if (string(n.Signer) != s.inviter || n.Joiner != s.self) && 3*len(s.notified) <= len(members) {
+	if (string(n.Signer) != s.inviter || n.Joiner != s.self) && 3*len(s.notified) <= len(members) && !s.headSays(n) {
 		return nil
 	}
 	if s.state == leaving {
@@ -55,6 +55,22 @@ func (s *step) hearNotice(n notice) error {
 		return err
 	}
 	return s.makeOffer(n.Head, n.Present)
+}
+
+// headSays reports whether most of the other members of our own head told us so:
+// of those of the base, many may be gone.
+func (g *Group) headSays(n notice) bool {
+	e := g.epochs[g.head]
+	if e == nil || n.Joiner != g.self {
+		return false
+	}
+	told, others := 0, e.leaves.len()-1
+	for m := range e.leaves.all() {
+		if m != g.self && g.notified[keyOf(m)] {
+			told++
+		}
+	}
+	return 2*told > others
 }
 
 // leftBehind ends a leave: the branch on which this device was added lost, and

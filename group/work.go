@@ -171,7 +171,7 @@ func (g *Group) makePlan() *plan.Plan {
 			continue
 		}
 		h.Members[key] = who(m)
-		if at, _, _, spoke := g.graph.Standing(m); spoke {
+		if at, _, _, spoke := g.graph.Standing(m); spoke && !g.wentOn(m, beside) {
 			h.Spoke[key] = g.graph.Number(at)
 		}
 	}

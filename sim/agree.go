@@ -73,6 +73,9 @@ func agree(all []standing) agreement {
 		a.members[m.ID], a.admins[m.ID] = true, m.Admin
 	}
 	for _, s := range all {
+		if a.apart(s) {
+			continue
+		}
 		if s.up && !a.members[s.id] && s.inviter != "" && !a.members[s.inviter] && s.st.State != "removed" && s.st.State != "left" {
 			a.stranded = append(a.stranded, s.name)
 			continue
@@ -83,6 +86,16 @@ func agree(all []standing) agreement {
 		}
 	}
 	return a
+}
+
+// apart reports whether a device is of a half that removed members of the other,
+// and was removed by it. They cannot see each other's votes and stay two groups,
+// if they say so (design, section 5.6).
+func (a agreement) apart(s standing) bool {
+	return s.up && s.st.State == "member" && s.st.Halves && !a.members[s.id] &&
+		slices.ContainsFunc(a.head.Members, func(m group.Member) bool {
+			return !slices.ContainsFunc(s.st.Members, func(o group.Member) bool { return o.ID == m.ID })
+		})
 }
 
 // differs says in which way a device is not where the agreement has it.

@@ -237,7 +237,7 @@ func (r *run) agreed() (agreement, bool) {
 			continue
 		}
 		s := d.stands()
-		if stand[i] = s; i >= r.Members || s.State == "removed" || s.State == "left" {
+		if stand[i] = s; i >= r.Members || s.State == "removed" || s.State == "left" || s.Halves {
 			continue
 		}
 		if s.State != "member" || one != "" && s.Head != one {

@@ -41,7 +41,8 @@ type History struct {
 	Members map[string]Who  // of the head, by key
 	Admins  map[string]bool // keys of the head's admins; nil in a group of equal rights
 	// Spoke holds, by key of the head, the number of the epoch below which the
-	// latest frame of the present incarnation stands; none if it never sent one.
+	// latest frame of the present incarnation stands; none if it never sent one,
+	// or its device spoke after it as another incarnation.
 	Spoke map[string]uint64
 }
 
