@@ -73,12 +73,14 @@ func TestAskForARivalWelcome(t *testing.T) {
 		w.queue = nil
 	}
 	clear(w.island)
+	w.sync()
+	w.say("cleo", "on the head")
 	for range 4 {
 		w.run(w.cfg.NoticeEvery)
 		w.sync()
 	}
-	if !slices.Contains(finn.texts(), "cleo: welcome back") {
-		t.Errorf("finn read %q", finn.texts())
+	if got := finn.texts(); !slices.Equal(got[len(got)-2:], []string{"cleo: welcome back", "cleo: on the head"}) {
+		t.Errorf("finn read %q", got)
 	}
 	w.run(time.Minute)
 	w.agree("ada", "ben", "cleo", "eve", "finn")

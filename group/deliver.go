@@ -78,6 +78,9 @@ func (s *step) whole(first cid.Cid) bool {
 			continue
 		}
 		past := m.past()
+		if m.Status == unread && m.Epoch >= s.floor && s.entered && s.env.Now.Before(s.due.rivals) {
+			return false // a Welcome that opens it may come yet
+		}
 		if m.Status != opened { // what its sender had seen nobody here knows, but what it sent before it
 			past = []cid.Cid{m.Links.Prev}
 		}
