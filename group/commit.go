@@ -161,7 +161,11 @@ func (s *step) takeOldCommit(a arrival, e *epoch, o *mls.Opened) (Result, error)
 	s.writeCommit(c)
 	e.seen[string(o.ContentHash)] = struct{}{}
 	s.settleOpened(a, c.Author, o.ContentHash)
-	s.graph.Settled(c.Author, c.Seq, "")
+	if !s.graph.Has(e.id) {
+		s.graph.Settled(c.Author, c.Seq, "")
+	} else if _, err := s.graph.AddVertex(c.vertex()); err != nil {
+		return Result{}, fmt.Errorf("%w: %w", ErrInternal, err)
+	}
 	if c.Gone {
 		s.exits = append(s.exits, c)
 		return Result{CID: a.cid, Verdict: Stale, Reason: ErrErased}, nil

@@ -42,10 +42,7 @@ func (s *step) follow() error {
 // no epoch here; the last one that has stays the engine's head, and
 // watchRemoval deals with the rest.
 func (s *step) moveHead() error {
-	was, now := s.head, s.graph.Head()
-	for now != "" && s.epochs[now] == nil {
-		now = s.graph.Parent(now)
-	}
+	was, now := s.head, s.ownHead()
 	if now == "" || now == was {
 		return nil
 	}
@@ -77,6 +74,16 @@ func (s *step) moveHead() error {
 	}
 	s.due.headMoved()
 	return nil
+}
+
+// ownHead is the lowest epoch on the way to the graph's head in which this device
+// is: what lies below a commit that removes it, it can at best read.
+func (g *Group) ownHead() dag.ID {
+	now := g.graph.Head()
+	for now != "" && (g.epochs[now] == nil || g.epochs[now].old) {
+		now = g.graph.Parent(now)
+	}
+	return now
 }
 
 // toward returns the child of a that leads to b.
@@ -158,7 +165,7 @@ func (s *step) watchRemoval() error {
 	}
 	var by *commit
 	for _, c := range s.exits {
-		if s.putsOut(c) && (by == nil || c.ID == s.graph.Head()) {
+		if s.putsOut(c) && (by == nil || s.graph.IsAncestor(c.ID, s.graph.Head())) {
 			by = c
 		}
 	}
@@ -200,6 +207,9 @@ func (s *step) outOf(by *commit) error {
 	}
 	s.present, s.told = by.ID, true
 	s.strand(cidOf(by.ID), keyOf(by.Author), "an earlier offer of this device was taken up in its place; it waits for the Welcome")
+	if back, err := s.goBack(keyOf(by.Author)); back || err != nil { // it has come already
+		return err
+	}
 	return s.makeOffer(cidOf(by.ID), by.ID)
 }
 
@@ -216,7 +226,7 @@ func (s *step) stay() {
 // leftBy: our leave was committed, and to us that is the end of it. If that
 // branch loses, tick repeats the leave quietly on the head that holds us.
 func (s *step) leftBy(by *commit) {
-	if s.state != leaving || s.graph.Head() != by.ID {
+	if s.state != leaving || !s.graph.IsAncestor(by.ID, s.graph.Head()) {
 		return
 	}
 	s.state, s.dirty = left, true
@@ -229,7 +239,7 @@ func (s *step) leftBy(by *commit) {
 // again: on our head, we are there.
 func (s *step) stillThere(c *commit) bool {
 	e, author := s.epochs[s.head], keyOf(c.Author)
-	return s.graph.Head() == c.ID || c.replaced(keyOf(s.self)) == "" && e.find(author) != "" && e.info.mayRemove(author)
+	return s.graph.IsAncestor(c.ID, s.graph.Head()) || c.replaced(keyOf(s.self)) == "" && e.find(author) != "" && e.info.mayRemove(author)
 }
 
 // deserted reports whether more than half of the other members of our head

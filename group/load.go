@@ -274,10 +274,7 @@ func (l *loader) restore() error {
 	if err := l.replay(); err != nil {
 		return err
 	}
-	l.head = l.graph.Head()
-	for l.head != "" && l.Group.epochs[l.head] == nil {
-		l.head = l.graph.Parent(l.head)
-	}
+	l.head = l.ownHead()
 	l.derive()
 	return nil
 }

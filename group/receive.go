@@ -340,6 +340,21 @@ func (s *step) standAt(c cid.Cid, author dag.Member, h frame.Header) error {
 	return nil
 }
 
+// standIn is standAt, or for an epoch that this device can only read what a load
+// makes of it: below a commit of the graph that removes us, who speaks votes.
+func (s *step) standIn(e *epoch, a arrival, author dag.Member) error {
+	switch {
+	case !e.old:
+		return s.standAt(a.cid, author, a.header)
+	case !s.graph.Has(e.id):
+		return nil
+	}
+	if err := s.stand(a.cid, s.frames[a.cid]); err != nil {
+		return fmt.Errorf("%w: %w", ErrInternal, err)
+	}
+	return nil
+}
+
 func linkID(c cid.Cid) dag.ID {
 	if !c.Defined() {
 		return ""
@@ -354,10 +369,8 @@ func (s *step) takeProposal(a arrival, e *epoch, o *mls.Opened) (Result, error) 
 		return Result{}, err
 	}
 	s.settleOpened(a, author, nil)
-	if !e.old {
-		if err := s.standAt(a.cid, author, a.header); err != nil {
-			return Result{}, err
-		}
+	if err := s.standIn(e, a, author); err != nil {
+		return Result{}, err
 	}
 	return Result{CID: a.cid, Verdict: Applied}, s.mine(a.cid, author)
 }
@@ -388,7 +401,7 @@ func (s *step) takeData(a arrival, e *epoch, author dag.Member, d appData) error
 		Message: d.messageID(), Kind: d.Kind, About: d.about()}, a.block)
 	switch {
 	case e.old:
-		return nil
+		return s.standIn(e, a, author)
 	case d.Kind == appProof:
 		return s.takeProof(a, e, author, d)
 	case d.Kind == appComplaint:
