@@ -32,7 +32,7 @@ func (s *step) follow() error {
 	}
 	s.expireBlocks()
 	s.deliver()
-	if err := s.sayGone(); err != nil {
+	if err := s.sayWhere(); err != nil {
 		return err
 	}
 	return s.prepare()

@@ -27,8 +27,19 @@ func (s *step) tellGone(f *meta) {
 			return // it is told where the head is
 		}
 	}
-	if s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 2*s.cfg.NoticeEvery, "gone"+string(m), "", 1) {
-		s.due.gone = append(s.due.gone, m)
+	s.tell("gone", notice{Joiner: m, Gone: true})
+}
+
+// tellHere answers an offer that nobody can take up, since its device is on the head.
+func (s *step) tellHere(m dag.Member) {
+	if e := s.epochs[s.head]; e != nil && e.leaves.has(m) {
+		s.tell("here", notice{Joiner: m, Present: addedBy(m)})
+	}
+}
+
+func (s *step) tell(what string, n notice) {
+	if s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 2*s.cfg.NoticeEvery, what+string(n.Joiner), "", 1) {
+		s.due.tell = append(s.due.tell, n)
 	}
 }
 
@@ -121,14 +132,15 @@ func (g *Group) onChain(id dag.ID) bool {
 	return false
 }
 
-// sayGone sends what tellGone found.
-func (s *step) sayGone() error {
-	for _, m := range s.due.gone {
-		if err := s.notifyWith(notice{Joiner: m, Head: cidOf(s.head), Signer: s.id.ID(), Gone: true}); err != nil {
+// sayWhere sends what there is to tell.
+func (s *step) sayWhere() error {
+	for _, n := range s.due.tell {
+		n.Head, n.Signer = cidOf(s.head), s.id.ID()
+		if err := s.notifyWith(n); err != nil {
 			return err
 		}
 	}
-	s.due.gone = nil
+	s.due.tell = nil
 	return nil
 }
 

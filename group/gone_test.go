@@ -57,3 +57,23 @@ func TestToldThatItIsGone(t *testing.T) {
 	}
 	w.agree("ada", "ben", "cleo", "dan", "eve")
 }
+
+// A device that a late notice stranded, though all are where it is, is told so.
+func TestToldThatItIsHere(t *testing.T) {
+	w := newWorld(t, "ada", "ben", "cleo")
+	w.create("ada")
+	w.join("ada", "ben")
+	w.join("ada", "cleo")
+	w.run(30 * time.Second)
+	ben := w.devices["ben"]
+	elsewhere := mustCID(t, "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy")
+	w.step(ben, group.Hear{Payload: w.devices["ada"].g.NoticeAt(ben.g.SelfMember(), elsewhere, ""), From: "ada"})
+	if s := ben.g.Status().State; s != "stranded" {
+		t.Fatalf("ben is %s by the word of its inviter", s)
+	}
+	w.run(10 * time.Second)
+	if s := ben.g.Status().State; s != "member" {
+		t.Errorf("ben is %s", s)
+	}
+	w.agree("ada", "ben", "cleo")
+}

@@ -136,6 +136,7 @@ func (s *step) hearOffer(o *offer) {
 		open = old != "" && s.replacing(o, old)
 	}
 	if !open || !s.bound(o) || kp.Verify(s.env.Now) != nil {
+		s.tellHere(o.Joiner)
 		return
 	}
 	o.heard = s.env.Now

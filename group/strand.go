@@ -20,7 +20,11 @@ func (s *step) hearNotice(n notice) error {
 	if n.Gone && n.Joiner != s.self {
 		return nil
 	}
-	if e := s.epochs[idOf(n.Head)]; s.state != member && s.state != stranded && s.state != leaving || e != nil && !e.old {
+	if s.state != member && s.state != stranded && s.state != leaving {
+		return nil
+	}
+	if e := s.epochs[idOf(n.Head)]; e != nil && !e.old {
+		s.hearHere(e, n)
 		return nil
 	}
 	members := s.addressees(n)
@@ -152,7 +156,24 @@ func (s *step) strand(head cid.Cid, by, why string) {
 // choice went back to the branch that we are on. Those whom our head removed
 // never will; if only they told us, anybody counts.
 func (s *step) backHere(author dag.Member) {
-	if s.state != stranded && !s.ejected || author == s.self || s.settled <= s.noticed {
+	if author != s.self && s.settled > s.noticed {
+		s.stands(author)
+	}
+}
+
+// hearHere: a member tells a stranded device that it is where it should be. It may
+// have been told otherwise by a notice that was older than what it had heard then.
+func (s *step) hearHere(e *epoch, n notice) {
+	m := e.find(string(n.Signer))
+	if n.Joiner == s.self && !n.Gone && n.Present == addedBy(s.self) && m != "" && m != s.self &&
+		s.proves(string(n.Signer), labelNotice, n.content(s.gid), n.Signature) {
+		s.stands(m)
+	}
+}
+
+// stands takes back what others said of another head.
+func (s *step) stands(author dag.Member) {
+	if s.state != stranded && !s.ejected {
 		return
 	}
 	if !s.notified[keyOf(author)] && s.notifiersHere() {

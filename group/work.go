@@ -27,7 +27,7 @@ type due struct {
 	offers  int                  // repetitions so far
 	rivals  time.Time            // until when a rival re-add is asked for
 	refused map[string]bool      // offers that could not be committed, by reference
-	gone    []dag.Member         // who spoke and is to be told that it was removed
+	tell    []notice             // for those who spoke, or made an offer, and are not where they think
 	asking  map[dag.Member]bool  // members of our head that ask to be let in elsewhere
 
 	proofs    map[dag.Member]*proof // of equivocations, until somebody publishes one
