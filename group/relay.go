@@ -49,8 +49,11 @@ func (r *relay) mayPass(now time.Time, every, rest time.Duration, joiner, one st
 
 func (s *step) relayNotice(n notice) {
 	e := s.epochs[s.head]
-	if e == nil || n.Joiner == s.self || string(n.Signer) == keyOf(s.self) || e.find(string(n.Signer)) == "" {
+	if e == nil || n.Joiner == s.self || string(n.Signer) == keyOf(s.self) {
 		return
+	}
+	if _, once := s.names[string(n.Signer)]; !once && e.find(string(n.Signer)) == "" {
+		return // whoever was a member once may be one on the joiner's branch, which judges
 	}
 	if !s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 4*s.cfg.NoticeEvery, "notice"+string(n.Joiner), string(n.Signer), relayedNotices) {
 		return
