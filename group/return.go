@@ -15,7 +15,7 @@ import (
 // messages until the new base is sure to stay.
 func (s *step) hearWelcome(ref, b []byte) error {
 	with := s.offerFor(ref)
-	if with == nil || s.state != stranded && s.state != removed && (s.state != member || !s.entered) {
+	if with == nil || s.state == member && !s.entered || s.state == left || s.state == copied {
 		return nil
 	}
 	w, err := openBundle(s.env, s.id, b, with.keys)
@@ -70,9 +70,13 @@ func (s *step) goBack(by string) (bool, error) {
 }
 
 func (s *step) enterAgain(w *welcomed, here *epoch, by string) error {
+	leaves, since := s.state == leaving, s.goneAt
 	s.goneAt, s.ejected = time.Time{}, false // a removal that it believed in lost, or was undone
 	if err := s.enter(w, here); err != nil {
 		return err
+	}
+	if leaves { // its offer was taken up after it had asked to go: it asks there, too
+		s.state, s.goneAt, s.leaveIn = leaving, since, ""
 	}
 	s.emit(Event{Kind: KindRejoined, Epoch: s.graph.Number(s.root), Head: text(s.root), CID: text(s.root),
 		From: hexKey(by), Name: s.names[by]})
