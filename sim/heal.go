@@ -51,20 +51,17 @@ rival commit opens, and the members of the losing side are added again.
 	return nil
 }
 
-// measureHealLarge has fewer runs: one costs half a minute of a core.
-func measureHealLarge(w io.Writer) error {
-	fmt.Fprint(w, "The same as above.\n\n", healHead)
-	for _, c := range []struct {
-		n    int
-		runs [4]uint64
-	}{{32, [4]uint64{5, 2, 2, 2}}, {64, [4]uint64{3, 1, 1, 1}}} {
+// healOf measures groups of one size: so many runs for each of the healings.
+func healOf(n int, runs ...uint64) func(io.Writer) error {
+	return func(w io.Writer) error {
+		fmt.Fprint(w, "The same as above.\n\n", healHead)
 		for i, h := range healings {
-			if err := healRow(w, c.n, c.runs[i], h); err != nil {
+			if err := healRow(w, n, runs[i], h); err != nil {
 				return err
 			}
 		}
+		return nil
 	}
-	return nil
 }
 
 // healed gathers what runs of one kind came to.
@@ -107,6 +104,9 @@ func healRow(w io.Writer, n int, runs uint64, way healing) error {
 		h.add(r)
 	}
 	note := fmt.Sprint(runs)
+	if runs == 0 {
+		note = "not run"
+	}
 	if h.stuck > 0 {
 		note += fmt.Sprintf(" (%d not within %v)", h.stuck, time.Duration(halves(n, 2, "", 1).After))
 	}

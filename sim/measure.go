@@ -19,11 +19,14 @@ type Measurement struct {
 func Measurements() []Measurement {
 	return []Measurement{
 		{"heal", "From heal to one head", measureHeal},
-		{"heal-large", "From heal to one head in larger groups", measureHealLarge},
+		{"heal-32", "From heal to one head among 32", healOf(32, 5, 2, 2, 1)},
+		{"heal-64", "From heal to one head among 64", healOf(64, 3, 1, 1, 0)},
+		{"heal-128", "From heal to one head among 128", healOf(128, 1, 0, 0, 0)},
 		{"catchup", "Bytes to catch up", measureCatchUp},
 		{"retained", "Secrets retained over time", measureRetained},
 		{"children", "Children of one epoch: puncture cost and storage", measureChildren},
 		{"acks", "Ack traffic against exposure", measureAcks},
+		{"acks-256", "Ack traffic against exposure among 256", measureAcks256},
 	}
 }
 
@@ -49,12 +52,16 @@ func (m Measurement) Into(page []byte) ([]byte, error) {
 const roundTrip = 100 * time.Millisecond
 
 // halves is a group cut in two for 20 s, in which each side commits k updates,
-// says three things and, from eight members on, removes somebody of its own.
+// says three things and, from eight members on, removes somebody of its own. More
+// than 64 do not all know each other.
 func halves(n, k int, rule string, seed uint64) Scenario {
 	s := Scenario{
 		Name: "halves", Seed: seed, Members: n, Found: FoundAtOnce, Rule: rule, After: Span(2 * time.Minute),
 		Network: Network{MinLatency: Span(roundTrip / 2), MaxLatency: Span(roundTrip / 2)},
 		Engine:  Engine{DeliverWait: Span(3 * time.Second)},
+	}
+	if n > 64 {
+		s.Network.sparse()
 	}
 	cut, heal := Span(2*time.Second), Span(22*time.Second)
 	islands := []Devices{some(0, n/2-1), some(n/2, n-1)}
@@ -67,6 +74,11 @@ func halves(n, k int, rule string, seed uint64) Scenario {
 		}
 	}
 	return s
+}
+
+// sparse lets each device know eight others.
+func (n *Network) sparse() {
+	n.Topology, n.Degree, n.Sync, n.Fanout = Random, 8, Span(15*time.Second), 3
 }
 
 // trips is a time in round trips.
@@ -112,42 +124,14 @@ func catchUpRow(w io.Writer, n int, way healing) error {
 }
 
 func measureRetained(w io.Writer) error {
-	fmt.Fprintf(w, "The same cut with k updates on each side. Most secret records, and bytes in them, that a member\nretains: at the cut, just before the heal, and after it.\n\n| members | k | at the cut | before the heal | 1 s after | 5 s after | 10 s after | at the end |\n|--:|--:|--:|--:|--:|--:|--:|--:|\n")
-	for _, c := range [][2]int{{4, 4}, {8, 1}, {8, 4}, {8, 16}, {32, 4}} {
-		r, err := metered(halves(c[0], c[1], "", 1))
-		if err != nil {
-			return err
-		}
-		heal := r.meter.healAt.Sub(r.start)
-		var cells []string
-		for _, t := range []time.Duration{2 * time.Second, heal - every, heal + time.Second, heal + 5*time.Second, heal + 10*time.Second, r.since()} {
-			s := r.trace.samples[min(len(r.trace.samples)-1, int(t/every))]
-			cells = append(cells, fmt.Sprintf("%d, %s", s.secrets, bytesText(float64(s.kept))))
-		}
-		fmt.Fprintf(w, "| %d | %d | %s |\n", c[0], c[1], strings.Join(cells, " | "))
-	}
-	return nil
-}
-
-func measureAcks(w io.Writer) error {
-	fmt.Fprintf(w, `One update is committed in a quiet group. *Exposure* is the time until the last member has erased the
-epoch before it, *frames* are what was published for that, *sent* their bytes, *each* what one member
-received meanwhile, sync included. The ack delay is drawn from the two bounds; its upper bound grows
-to voters/rate (design, section 5.6), and above 128 members 128 vote.
-
-| members | ack delay | rate | exposure | frames | sent | each |
-|--:|---|--:|--:|--:|--:|--:|
-`)
-	for _, n := range []int{4, 16, 64, 256} {
-		for _, e := range []Engine{
-			{AckMin: Span(200 * time.Millisecond), AckMax: Span(2 * time.Second), AckRate: 5},
-			{AckMin: Span(200 * time.Millisecond), AckMax: Span(2 * time.Second), AckRate: 50},
-			{AckMin: Span(5 * time.Second), AckMax: Span(30 * time.Second), AckRate: 5},
-		} {
-			if n == 256 && e.AckRate != 5 {
-				continue // as long as all others together
-			}
-			if err := ackRow(w, n, e); err != nil {
+	fmt.Fprintf(w, "The same cut with k updates on each side. Most secret records, and bytes in them, that a member\nretains: at the cut, just before the heal, and after it. The ways are those of the tables above.\n\n| members | k | way | at the cut | before the heal | 1 s after | 5 s after | 10 s after | at the end |\n|--:|--:|---|--:|--:|--:|--:|--:|--:|\n")
+	support := healings[:1]
+	for _, c := range []struct {
+		n, k int
+		ways []healing
+	}{{4, 4, support}, {8, 1, support}, {8, 4, healings}, {8, 16, support}, {32, 4, support}} {
+		for _, way := range c.ways {
+			if err := retainedRow(w, c.n, c.k, way); err != nil {
 				return err
 			}
 		}
@@ -155,37 +139,19 @@ to voters/rate (design, section 5.6), and above 128 members 128 vote.
 	return nil
 }
 
-func ackRow(w io.Writer, n int, e Engine) error {
-	s := Scenario{Name: "acks", Seed: 1, Members: n, Found: FoundAtOnce, After: Span(5 * time.Minute), Engine: e,
-		Network: Network{MinLatency: Span(roundTrip / 2), MaxLatency: Span(roundTrip / 2)}}
-	s.Engine.DeliverWait = Span(time.Second)
-	if n > 64 {
-		s.Network.Topology, s.Network.Degree, s.Network.Sync, s.Network.Fanout = Random, 8, Span(15*time.Second), 3
-	}
-	// The founding must be final before, or its acks are counted.
-	begin := 4 * max(time.Duration(e.AckMax), time.Duration(min(n, 128)/e.AckRate)*time.Second)
-	s.Events = []Event{{At: Span(begin), Do: Update}}
-	s.Partitions = []Partition{{At: Span(begin) - 2, Until: Span(begin) - 1, Islands: []Devices{some(0, n-1)}}} // separates nobody; the meter begins
+func retainedRow(w io.Writer, n, k int, way healing) error {
+	s := halves(n, k, way.rule, 1)
+	s.Engine.MaxEpochs = way.engine.MaxEpochs
 	r, err := metered(s)
 	if err != nil {
 		return err
 	}
-	m := r.meter
-	var last time.Time
-	for _, t := range m.erased {
-		if t.After(last) {
-			last = t
-		}
+	heal := r.meter.healAt.Sub(r.start)
+	var cells []string
+	for _, t := range []time.Duration{2 * time.Second, heal - every, heal + time.Second, heal + 5*time.Second, heal + 10*time.Second, r.since()} {
+		s := r.trace.samples[min(len(r.trace.samples)-1, int(t/every))]
+		cells = append(cells, fmt.Sprintf("%d, %s", s.secrets, bytesText(float64(s.kept))))
 	}
-	if len(m.erased) < n || last.Before(m.commitAt) {
-		_, err := fmt.Fprintf(w, "| %d | %v to %v | %d | not all have erased it |\n", n, e.AckMin, e.AckMax, e.AckRate)
-		return err
-	}
-	got := 0
-	for i, d := range r.devices {
-		got += d.got - m.gotHeal[i]
-	}
-	_, err = fmt.Fprintf(w, "| %d | %v to %v | %d | %.1f s | %d | %s | %s |\n", n, e.AckMin, e.AckMax, e.AckRate, last.Sub(m.commitAt).Seconds(),
-		m.frames-1, bytesText(float64(m.sent)), bytesText(float64(got)/float64(n)))
+	_, err = fmt.Fprintf(w, "| %d | %d | %s | %s |\n", n, k, way.name, strings.Join(cells, " | "))
 	return err
 }
