@@ -17,15 +17,40 @@ type meter struct {
 	deeds                 map[string]bool   // commits that did more than renew keys
 	said                  []string          // epochs in which messages were sent
 	merges                map[string]bool
-	after                 int // commits made after the heal
-	erased                map[string]time.Time
-	commitAt              time.Time // the latest
-	frames, sent          int       // published since the heal, and bytes in them
+	after                 int             // commits made after the heal
+	commitAt              time.Time       // the first since the heal
+	frames, sent          int             // published since the heal, and bytes in them
+	forgetful             int             // how many must erase something after that commit; 0: nobody is waited for
+	erased                map[string]bool // who did
+	all                   toll
+}
+
+// toll is what it took until all of them had.
+type toll struct {
+	at                time.Time
+	frames, sent, got int
+}
+
+// done reports whether all of them have.
+func (m *meter) done() bool { return m.forgetful == 0 || !m.all.at.IsZero() }
+
+// forgot is told that a device erased an epoch.
+func (m *meter) forgot(d *device) {
+	if m.commitAt.IsZero() || m.done() {
+		return
+	}
+	if m.erased[d.name] = true; len(m.erased) < m.forgetful {
+		return
+	}
+	m.all = toll{at: d.world.now, frames: m.frames, sent: m.sent}
+	for i, o := range d.world.devices {
+		m.all.got += o.got - m.gotHeal[i]
+	}
 }
 
 func newMeter() *meter {
 	return &meter{heads: map[string]string{}, parents: map[string]string{}, deeds: map[string]bool{}, merges: map[string]bool{},
-		erased: map[string]time.Time{}}
+		erased: map[string]bool{}}
 }
 
 // heal is told when nobody is cut off any more.
@@ -55,9 +80,11 @@ func (m *meter) event(d *device, e group.Event) {
 		m.parents[e.CID] = e.Head
 		m.deeds[e.CID] = !slices.Equal(e.Actions, []string{"update"})
 		if e.Mine {
-			m.commitAt = d.world.now
 			if healed {
 				m.after++
+			}
+			if healed && m.commitAt.IsZero() {
+				m.commitAt = d.world.now
 			}
 		}
 	case group.KindMerge:
@@ -67,7 +94,7 @@ func (m *meter) event(d *device, e group.Event) {
 			m.said = append(m.said, e.Head)
 		}
 	case group.KindErased:
-		m.erased[d.name] = d.world.now
+		m.forgot(d)
 	case group.KindEpoch, group.KindRemoved:
 		if !healed {
 			return
@@ -138,8 +165,9 @@ func (m *meter) caughtUp() int {
 	return all[len(all)/2]
 }
 
-// metered plays a scenario under a meter.
-func metered(s Scenario) (*run, error) {
+// metered plays a scenario under a meter, and to the end that the meter is told
+// to wait for.
+func metered(s Scenario, told ...func(*meter)) (*run, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
@@ -148,6 +176,9 @@ func metered(s Scenario) (*run, error) {
 		return nil, err
 	}
 	w.meter, w.trace = newMeter(), &trace{}
+	for _, f := range told {
+		f(w.meter)
+	}
 	r := &run{world: w}
 	r.safely()
 	return r, r.err

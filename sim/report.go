@@ -269,7 +269,7 @@ func graphOf(notes map[string]commitNote, a agreement) dagview.Graph {
 // bytesText is a size for people.
 func bytesText(n float64) string {
 	for _, unit := range []string{"B", "KiB", "MiB"} {
-		if n < 1024 {
+		if n < 999.5 {
 			return fmt.Sprintf("%.3g %s", n, unit)
 		}
 		n /= 1024

@@ -224,7 +224,7 @@ func (r *run) finished() bool {
 		since = r.late
 	}
 	r.settled = r.now.Sub(since) >= r.calm() && r.now.Sub(r.last) >= spread
-	return r.settled
+	return r.settled && (r.meter == nil || r.meter.done())
 }
 
 // agreed reports whether all devices agree. They are asked for everything only
