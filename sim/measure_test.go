@@ -67,7 +67,13 @@ func TestRows(t *testing.T) {
 	if err := healRow(&b, 4, 1, healings[0]); err != nil {
 		t.Fatal(err)
 	}
+	if err := healRow(&b, 4, 0, healings[3]); err != nil {
+		t.Fatal(err)
+	}
 	if err := catchUpRow(&b, 2, healings[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := retainedRow(&b, 4, 1, healings[0]); err != nil {
 		t.Fatal(err)
 	}
 	if err := childrenRows(&b, 4); err != nil {
@@ -77,13 +83,13 @@ func TestRows(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := strings.Split(strings.TrimSpace(b.String()), "\n")
-	want := []int{width, 6, 6, 6, 6, 8}
+	want := []int{width, width, 6, 10, 6, 6, 6, 8}
 	for i, row := range rows {
 		if i < len(want) && strings.Count(row, "|") != want[i] {
 			t.Errorf("%d bars in %s, want %d", strings.Count(row, "|"), row, want[i])
 		}
 	}
-	if len(rows) != len(want) || strings.Contains(b.String(), "not all") {
+	if len(rows) != len(want) || strings.Contains(b.String(), "more than") || !strings.Contains(rows[1], "not run") {
 		t.Errorf("%d rows: %s", len(rows), b.String())
 	}
 }
