@@ -20,8 +20,8 @@ func Measurements() []Measurement {
 	return []Measurement{
 		{"heal", "From heal to one head", measureHeal},
 		{"heal-32", "From heal to one head among 32", healOf(32, 5, 2, 2, 1)},
-		{"heal-64", "From heal to one head among 64", healOf(64, 3, 1, 1, 1)},
-		{"heal-128", "From heal to one head among 128", healOf(128, 3, 1, 1, 0)},
+		{"heal-64", "From heal to one head among 64", healOf(64, 3, 1, 1, 0)},
+		{"heal-128", "From heal to one head among 128", healOf(128, 1, 1, 1, 0)},
 		{"heal-256", "From heal to one head among 256", healOf(256, 1, 0, 0, 0)},
 		{"catchup", "Bytes to catch up", measureCatchUp},
 		{"retained", "Secrets retained over time", measureRetained},
