@@ -38,7 +38,7 @@ func measureAcks(w io.Writer) error {
 
 // measureAcks256 is as long as all others together.
 func measureAcks256(w io.Writer) error {
-	fmt.Fprint(w, "The same as above, in a network where each device knows eight others, and soon after the founding.\n"+acksHead[strings.Index(acksHead, "\n\n"):])
+	fmt.Fprint(w, "The same as above, in a network where each device knows eight others, and soon after the founding."+acksHead[strings.Index(acksHead, "\n\n"):])
 	return ackRow(w, 256, ackDelays[0])
 }
 
