@@ -50,12 +50,31 @@ func (s *step) callForHelp() error {
 	}
 	s.emit(Event{Kind: KindDiverged, Epoch: e.mls.Number(), Head: text(s.head), Actions: s.namesOf(who),
 		Why: s.namesListed(who) + " went on, and what lies between does not come; if nobody has it, they will add this device again"})
+	return s.sayHere()
+}
+
+// sayHere sends an empty frame: whoever holds it sees where this device stands.
+func (s *step) sayHere() error {
 	d := appData{Kind: appAck}
 	if _, err := io.ReadFull(s.env.Rand, d.ID[:]); err != nil {
 		return fmt.Errorf("group: %w", err)
 	}
 	_, err := s.sendApplication(d)
 	return err
+}
+
+// mostShouts is how often a device that the others left says where it stands.
+const mostShouts = 4
+
+// shout says so while members are where this device cannot follow: one that was
+// removed there is told only when it speaks (decision 0103).
+func (s *step) shout() error {
+	if d := &s.due; s.diverged && d.shouts < mostShouts && !s.env.Now.Before(d.shout) {
+		d.shout = s.env.Now.Add(s.cfg.divergeAfter() << d.shouts)
+		d.shouts++
+		return s.sayHere()
+	}
+	return nil
 }
 
 // behind reports whether all that is known of a member beyond what this device

@@ -62,6 +62,7 @@ func (s *step) watchDivergence(e *epoch) {
 		return
 	}
 	s.diverged, s.dirty = true, true
+	s.due.shout, s.due.shouts = s.env.Now, 0
 	s.emit(Event{Kind: KindDiverged, Epoch: e.mls.Number(), Head: text(s.head), Actions: s.namesOf(away),
 		Why: s.namesListed(away) + " went on in epochs that this device cannot read; " + s.remedy(e)})
 }

@@ -27,6 +27,8 @@ type due struct {
 	offers  int                  // repetitions so far
 	rivals  time.Time            // until when a rival re-add is asked for
 	refused map[string]bool      // offers that could not be committed, by reference
+	shout   time.Time            // when to say again where this device stands, if others left it
+	shouts  int                  // how often it did
 	tell    []notice             // for those who spoke, or made an offer, and are not where they think
 	asking  map[dag.Member]bool  // members of our head that ask to be let in elsewhere
 
@@ -101,6 +103,9 @@ func (s *step) tick() error {
 		return err
 	}
 	if err := s.callForHelp(); err != nil {
+		return err
+	}
+	if err := s.shout(); err != nil {
 		return err
 	}
 	if err := s.sendAgain(); err != nil {
@@ -375,6 +380,9 @@ func (s *step) wake() time.Time {
 		at(s.due.workAt)
 		at(s.due.stall)
 		at(s.due.call)
+		if s.diverged && s.due.shouts < mostShouts {
+			at(s.due.shout)
+		}
 		if !s.diverged {
 			at(s.due.diverge)
 		}
