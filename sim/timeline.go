@@ -18,6 +18,7 @@ type lanes struct {
 	end  time.Duration
 	high int // of one lane
 	hue  map[string]int
+	dot  float64 // radius of a commit
 }
 
 // laneHigh makes room for as many devices as there are.
@@ -40,12 +41,28 @@ func (r *run) timeline(e *evidence, g dagview.Graph) string {
 	for i := range e.witnesses {
 		witnesses[e.witnesses[i].name] = &e.witnesses[i]
 	}
+	l.dot = dotSize(e)
 	for i, d := range r.devices {
 		l.lane(i, d, witnesses[d.name])
 	}
 	axis(&l.b, l.end, l.x, high-8)
 	l.b.WriteString("</svg>\n")
 	return l.b.String()
+}
+
+// dotSize is such that commits do not hide each other where there are many.
+func dotSize(e *evidence) float64 {
+	most := 1
+	for _, w := range e.witnesses {
+		n := 0
+		for _, ev := range w.shown {
+			if ev.Kind == group.KindCommit && ev.Mine {
+				n++
+			}
+		}
+		most = max(most, n)
+	}
+	return max(2.5, min(5, laneWide/float64(3*most)))
 }
 
 func (l *lanes) x(t time.Duration) float64 {
@@ -125,16 +142,13 @@ func (l *lanes) away(i int, d *device, came time.Duration) {
 // marks puts what a device did into its lane.
 func (l *lanes) marks(i int, w *witness) {
 	y, r := float64(l.y(i))+float64(l.high)/2, min(5, float64(l.high)/2.5)
-	merges, mine := map[string]bool{}, 0
+	merges := map[string]bool{}
 	for _, ev := range w.shown {
-		switch {
-		case ev.Kind == group.KindMerge:
+		if ev.Kind == group.KindMerge {
 			merges[ev.CID] = true
-		case ev.Kind == group.KindCommit && ev.Mine:
-			mine++
 		}
 	}
-	dot := min(r, max(r/2, laneWide/float64(3*max(1, mine)))) // many are small, so that they do not hide each other
+	dot := min(r, l.dot)
 	for _, ev := range w.shown {
 		t := ev.at.Sub(l.start)
 		if t < 0 {
