@@ -252,5 +252,8 @@ func (s *step) forgetUnread(which func(*meta) bool) {
 		s.del(s.key("f/"+c.String()), Public)
 		s.refetch = append(s.refetch, c)
 	}
+	for _, m := range s.frames {
+		m.whole = false // what follows a frame that was dropped is not
+	}
 	s.relink()
 }
