@@ -138,6 +138,21 @@ func (g *Graph) better(a, b Branch) (bool, string) {
 	return g.rule.Better(a, b)
 }
 
+// Best returns the child that the rule would follow if the branches of one fork
+// were these; empty if all are void.
+func (g *Graph) Best(branches []Branch) ID {
+	var best Branch
+	for _, b := range branches {
+		if b.Void {
+			continue
+		}
+		if better, _ := g.rule.Better(b, best); best.Child == "" || better {
+			best = b
+		}
+	}
+	return best.Child
+}
+
 func (g *Graph) branch(e, c *node) Branch {
 	if c.author == nil {
 		// An author outside the tree cannot be; if it is, it comes last.

@@ -99,6 +99,9 @@ func agree(s *set, g *Graph) error {
 		return fmt.Errorf("final %q, reference %q", got, want)
 	}
 	for _, f := range g.Forks() {
+		if got, want := g.Best(f.Branches), f.Chosen().Child; got != want {
+			return fmt.Errorf("the best branch at %q is %q, %q is chosen", f.At, got, want)
+		}
 		for _, b := range f.Branches {
 			want := s.votes(f.At, b.Child)
 			if !slices.Equal(b.Votes, want[:len(b.Votes)]) {

@@ -192,7 +192,7 @@ func (s *step) watchRemoval() error {
 // there.
 func (s *step) putsOut(c *commit) bool {
 	if slices.Contains(c.Removed, s.self) || slices.Contains(c.Left, s.self) {
-		return s.stillThere(c) || s.deserted()
+		return s.stillThere(c) || s.deserted() || s.outvoted(c)
 	}
 	p := s.epochs[c.Parent]
 	return p != nil && p.old && c.replaced(keyOf(s.self)) == "" && s.deserted()
