@@ -123,6 +123,7 @@ func (s *step) hearOffer(o *offer) {
 	}
 	if old := s.offers[key]; old != nil && bytes.Equal(old.ref, o.ref) {
 		old.from = o.from
+		s.tellHere(o.Joiner) // it may not be open any more
 		return
 	}
 	if o.replaces, err = replaces(kp); err != nil {

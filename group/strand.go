@@ -20,7 +20,7 @@ func (s *step) hearNotice(n notice) error {
 	if n.Gone && n.Joiner != s.self {
 		return nil
 	}
-	if s.state != member && s.state != stranded && s.state != leaving {
+	if s.state != member && s.state != stranded && s.state != leaving && !s.ejected {
 		return nil
 	}
 	if e := s.epochs[idOf(n.Head)]; e != nil && !e.old {
@@ -38,11 +38,8 @@ func (s *step) hearNotice(n notice) error {
 	if !known || string(n.Signer) == keyOf(s.self) {
 		return nil
 	}
-	if s.notified == nil {
-		s.notified = map[string]bool{}
-	}
-	s.notified[string(n.Signer)] = true
-	if (string(n.Signer) != s.inviter || n.Joiner != s.self) && 3*len(s.notified) <= len(members) && !s.headSays(n) {
+	told := s.count(n)
+	if (string(n.Signer) != s.inviter || n.Joiner != s.self) && 3*len(told) <= len(members) && !s.headSays(n, told) {
 		return nil
 	}
 	if s.state == leaving {
@@ -61,16 +58,34 @@ func (s *step) hearNotice(n notice) error {
 	return s.makeOffer(n.Head, n.Present)
 }
 
+// count notes what a member says, and returns who says the same: that there is
+// another head for us, or that we are gone. The last word of each counts.
+func (s *step) count(n notice) map[string]bool {
+	if s.notified == nil {
+		s.notified = map[string]bool{}
+	}
+	if s.due.goneBy == nil {
+		s.due.goneBy = map[string]bool{}
+	}
+	said, not := s.notified, s.due.goneBy
+	if n.Gone {
+		said, not = not, said
+	}
+	said[string(n.Signer)] = true
+	delete(not, string(n.Signer))
+	return said
+}
+
 // headSays reports whether most of the other members of our own head told us so:
 // of those of the base, many may be gone.
-func (g *Group) headSays(n notice) bool {
+func (g *Group) headSays(n notice, said map[string]bool) bool {
 	e := g.epochs[g.head]
 	if e == nil || n.Joiner != g.self {
 		return false
 	}
 	told, others := 0, e.leaves.len()-1
 	for m := range e.leaves.all() {
-		if m != g.self && g.notified[keyOf(m)] {
+		if m != g.self && said[keyOf(m)] {
 			told++
 		}
 	}
@@ -149,6 +164,7 @@ func (s *step) strand(head cid.Cid, by, why string) {
 		return
 	}
 	s.state, s.dirty = stranded, true
+	s.ejected, s.goneAt = false, time.Time{}
 	s.emit(Event{Kind: KindStranded, Head: head.String(), From: hexKey(by), Name: s.names[by], Why: why})
 }
 
