@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"slices"
 	"time"
 
@@ -54,7 +55,7 @@ func parseAsk(r *cursor) (ask, error) {
 // question on: another may have answered.
 func (s *step) hearAsk(a ask) {
 	key := keyOf(a.Joiner)
-	if key == keyOf(s.self) || !s.signedBy(a.Joiner, labelAsk, a.content(s.gid), a.Signature) {
+	if key == keyOf(s.self) || len(a.Ref) != sha256.Size || !s.signedBy(a.Joiner, labelAsk, a.content(s.gid), a.Signature) {
 		return
 	}
 	if s.epochs[s.head] != nil && s.mayPassOn("ask", a.Joiner, a.Ref) {

@@ -14,6 +14,31 @@ import (
 // stale). It says where it stands, once for each head. To the others, who erased
 // that epoch, it is away from then on, and they add it again (decision 0102).
 
+// hint notes who seems to be elsewhere by a frame that does not open and that
+// follows what is not held: it may have expired. Such a claim stands on nothing,
+// so it bears on no vote, and the next frame of that member which opens ends it.
+func (g *Group) hint(m *meta) {
+	switch {
+	case m.Status == opened:
+		delete(g.hints, m.Author)
+	case m.Said == "":
+		if who := g.seemsOf(m); who != "" {
+			g.hints[who] = struct{}{}
+		}
+	}
+}
+
+// seemsOf names whose an unread frame is, or seems to be.
+func (g *Group) seemsOf(m *meta) dag.Member {
+	if m.Said != "" || m.Status != unread || g.before(m.Links.Prev, m) {
+		return m.Said
+	}
+	if who := g.byLinks(m.Links); who != "" && who != g.self && m.Links.Seq >= g.joinedAt(who) {
+		return who
+	}
+	return ""
+}
+
 // watchBehind keeps the timer. Whenever the head moves, blocks do come.
 func (s *step) watchBehind(e *epoch) {
 	switch d := &s.due; {

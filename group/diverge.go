@@ -31,6 +31,11 @@ func (g *Group) away(e *epoch) []dag.Member {
 			out = append(out, m)
 		}
 	}
+	for m := range g.hints {
+		if m != g.self && e.leaves.has(m) && !slices.Contains(out, m) {
+			out = append(out, m)
+		}
+	}
 	slices.SortFunc(out, func(a, b dag.Member) int { return int(int64(leafOf(a)) - int64(leafOf(b))) })
 	return out
 }
@@ -117,8 +122,10 @@ func (g *Group) oursStays(e *epoch) side {
 		switch {
 		case m.Status == opened && g.wasMember(m.Author, at):
 			here[m.Author] = true
-		case m.Said != "" && g.wasMember(m.Said, at):
-			there[m.Said] = true
+		default:
+			if who := g.seemsOf(m); who != "" && g.wasMember(who, at) {
+				there[who] = true
+			}
 		}
 	}
 	for m := range there {
@@ -156,7 +163,7 @@ func (g *Group) parting(e *epoch) (number uint64, ok bool) {
 		away[m] = true
 	}
 	for _, m := range g.frames {
-		if m.Status != unread || m.Type != typeCommit || !away[m.Said] {
+		if m.Status != unread || m.Type != typeCommit || !away[g.seemsOf(m)] {
 			continue
 		}
 		if c := g.commits[idOf(m.Links.Parent)]; c != nil && c.Erased && (!ok || c.Number < number) {

@@ -134,7 +134,11 @@ func (g *Group) onChain(id dag.ID) bool {
 
 // sayWhere sends what there is to tell.
 func (s *step) sayWhere() error {
+	e := s.epochs[s.head]
 	for _, n := range s.due.tell {
+		if s.state != member || e == nil || e.leaves.has(n.Joiner) == n.Gone {
+			continue // the head has moved
+		}
 		n.Head, n.Signer = cidOf(s.head), s.id.ID()
 		if err := s.notifyWith(n); err != nil {
 			return err

@@ -112,12 +112,13 @@ type Group struct {
 	// unreadUpTo is the largest seq of frames that only settled, by the member
 	// whose chain they continue.
 	unreadUpTo  map[dag.Member]uint64
-	holes       map[cid.Cid]uint64   // linked to by opened frames but not settled: the largest epoch of these
-	unreadHoles map[cid.Cid]uint64   // by unread frames: not here either
-	linked      map[cid.Cid]struct{} // what settled frames link to and is not held, and
-	followed    map[cid.Cid]struct{} // what opened frames link to
-	order       []cid.Cid            // as they settled, some expired ones among them
-	blocks      []cid.Cid            // held, in the order in which they go
+	hints       map[dag.Member]struct{} // who seems to have sent frames that only settled
+	holes       map[cid.Cid]uint64      // linked to by opened frames but not settled: the largest epoch of these
+	unreadHoles map[cid.Cid]uint64      // by unread frames: not here either
+	linked      map[cid.Cid]struct{}    // what settled frames link to and is not held, and
+	followed    map[cid.Cid]struct{}    // what opened frames link to
+	order       []cid.Cid               // as they settled, some expired ones among them
+	blocks      []cid.Cid               // held, in the order in which they go
 	blockBytes  int
 	expireAt    time.Time            // not to be looked at before
 	ends        map[chain]cid.Cid    // last frame of each chain
@@ -192,7 +193,7 @@ func newGroup(c Config, id Identity) *Group {
 		cfg: c, id: id, state: member,
 		epochs: map[dag.ID]*epoch{}, commits: map[dag.ID]*commit{}, names: map[string]string{}, unsettled: map[dag.ID]struct{}{},
 		frames: map[cid.Cid]*meta{}, held: map[cid.Cid]struct{}{}, open: map[cid.Cid]struct{}{},
-		unreadUpTo: map[dag.Member]uint64{}, holes: map[cid.Cid]uint64{}, unreadHoles: map[cid.Cid]uint64{}, linked: map[cid.Cid]struct{}{}, followed: map[cid.Cid]struct{}{},
+		unreadUpTo: map[dag.Member]uint64{}, hints: map[dag.Member]struct{}{}, holes: map[cid.Cid]uint64{}, unreadHoles: map[cid.Cid]uint64{}, linked: map[cid.Cid]struct{}{}, followed: map[cid.Cid]struct{}{},
 		unsent: map[cid.Cid][]byte{}, seen: map[cid.Cid]struct{}{}, nodes: map[string]int{}, messages: map[string]struct{}{},
 		forks: map[dag.ID]string{}, liars: map[dag.Member]*liar{}, waiting: map[cid.Cid]*parked{}, waiters: map[cid.Cid][]cid.Cid{}, leaves: map[dag.ID][]cid.Cid{},
 		peerParked: map[string]*share{}, ends: map[chain]cid.Cid{}, delayed: map[cid.Cid]time.Time{}, budgets: map[dag.Member]time.Time{}, rejected: map[cid.Cid]error{},

@@ -187,7 +187,9 @@ func (s *step) enter(w *welcomed, back *epoch) error {
 	s.begin(idOf(w.base.CID), e, w.info, w.rows)
 	s.next, s.prev = 0, cidOf(addedBy(s.self))
 	known := s.baseCommit(s.root, e.Number()) // by what was read on a branch that was left
-	s.commits[s.root] = &commit{ID: s.root, Number: e.Number(), Base: true, Author: known.Author, Seq: known.Seq}
+	c := *known
+	c.Base, c.Settled, c.Gone = true, false, false
+	s.commits[s.root] = &c
 	s.seed()
 	s.writeCommit(s.commits[s.root])
 	s.writeBase()

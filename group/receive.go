@@ -156,22 +156,26 @@ func (s *step) settleUnread(a arrival, st status, v Verdict, why error) Result {
 	return Result{CID: a.cid, Verdict: v, Reason: why}
 }
 
-// presume names the sender of an unread frame by the chain that it continues or,
-// if what it follows is not held, as its links do. It may be a lie by a member;
-// believing it only delays what is final here.
+// presume names the sender of an unread frame by the chain that it continues.
+// It may be a lie by a member; believing it only delays what is final here.
 func (g *Group) presume(l frame.Links) dag.Member {
 	p, ok := g.frames[l.Prev]
 	switch {
-	case ok && (p.Links.Seq+1 != l.Seq || !sameChain(p.Links, l)):
+	case !ok || p.Links.Seq+1 != l.Seq || !sameChain(p.Links, l):
 		return ""
-	case ok && p.Author != "":
+	case p.Author != "":
 		return p.Author
-	case ok && p.Said != "":
+	case p.Said != "":
 		return p.Said
 	}
+	return g.byLinks(l)
+}
+
+// byLinks names a sender as the links do: anybody with the gossip secret may lie.
+func (g *Group) byLinks(l frame.Links) dag.Member {
 	for _, id := range []dag.ID{g.head, g.graph.Base()} {
 		if e := g.epochs[id]; e != nil {
-			if m := e.leaves.get(l.Leaf); m != "" && addedBy(m) == idOf(l.Joined) && (ok || l.Seq >= g.joinedAt(m)) {
+			if m := e.leaves.get(l.Leaf); m != "" && addedBy(m) == idOf(l.Joined) {
 				return m
 			}
 		}

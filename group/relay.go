@@ -55,10 +55,8 @@ func (s *step) relayNotice(n notice) {
 	if _, once := s.names[string(n.Signer)]; !once && e.find(string(n.Signer)) == "" {
 		return // whoever was a member once may be one on the joiner's branch, which judges
 	}
-	if !s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 4*s.cfg.NoticeEvery, "notice"+string(n.Joiner), string(n.Signer), relayedNotices) {
-		return
-	}
-	if s.proves(string(n.Signer), labelNotice, n.content(s.gid), n.Signature) {
+	if s.proves(string(n.Signer), labelNotice, n.content(s.gid), n.Signature) &&
+		s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 4*s.cfg.NoticeEvery, "notice"+string(n.Joiner), string(n.Signer), relayedNotices) {
 		s.signal("", n.marshal())
 	}
 }
@@ -72,7 +70,7 @@ func (s *step) relayOffer(o *offer) {
 		return
 	}
 	ref := kp.Ref()
-	if s.mayPassOn("offer", o.Joiner, ref) && s.signedBy(o.Joiner, labelOffer, o.content(s.gid), o.Signature) {
+	if s.signedBy(o.Joiner, labelOffer, o.content(s.gid), o.Signature) && s.mayPassOn("offer", o.Joiner, ref) {
 		s.passOn(ref, o.from, o.marshal())
 	}
 }

@@ -206,7 +206,7 @@ func (s *step) revive() error {
 		return err
 	}
 	for _, v := range s.graph.Vertices() {
-		if e := s.epochs[v.ID]; e != nil && e.old {
+		if e := s.epochs[v.ID]; e != nil && e.old && e.leaves.has(s.self) {
 			e.old, e.seeds = false, nil
 			s.del(s.epochKey(v.ID)+"old", Public)
 		}

@@ -208,6 +208,7 @@ func (g *Group) link(c cid.Cid, m *meta) {
 	if last := g.frames[g.ends[k]]; last == nil || last.Links.Seq <= m.Links.Seq {
 		g.ends[k] = c
 	}
+	g.hint(m)
 	if m.Said != "" {
 		g.unreadUpTo[m.Said] = max(g.unreadUpTo[m.Said], m.Links.Seq)
 	}

@@ -333,6 +333,7 @@ func (g *Group) relink() {
 	clear(g.open)
 	clear(g.holes)
 	clear(g.unreadHoles)
+	clear(g.hints)
 	clear(g.linked)
 	clear(g.followed)
 	clear(g.ends)
