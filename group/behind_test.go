@@ -9,6 +9,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/dmlsd/dmls/frame"
 	"github.com/dmlsd/dmls/group"
 )
 
@@ -74,4 +75,30 @@ func (d *device) firstUpdate() cid.Cid {
 		}
 	}
 	return cid.Undef
+}
+
+// A frame that anybody with the gossip secret can make, in the name of a member and
+// with a number beyond all, stops nothing: finality goes on, and the next word of
+// that member ends what it hints at.
+func TestForgedNumberStopsNothing(t *testing.T) {
+	w := newWorld(t, "ada", "ben", "cleo")
+	w.create("ada")
+	w.join("ada", "ben")
+	ben := w.devices["ben"]
+	added, leaf := mustCID(t, ben.g.Status().Head), w.leaf("ada", "ben")
+	w.join("ada", "cleo")
+	w.update("ada")
+	w.run(time.Minute)
+	for _, n := range []string{"ada", "ben", "cleo"} {
+		l := frame.Links{Leaf: leaf, Joined: added, Seq: 1 << 63, Prev: someCID("prev"), Parent: someCID("parent")}
+		w.step(w.devices[n], group.Receive{Blocks: [][]byte{forgeHeader(t, w.devices["ada"], 0, l, 64)}, From: "mal"})
+	}
+	w.say("ben", "still here")
+	w.update("cleo")
+	w.run(time.Minute)
+	for _, n := range []string{"ada", "ben", "cleo"} {
+		if s := w.devices[n].g.Status(); s.RetainedEpochs > 1 || s.Final != s.Head || len(s.Away) > 0 {
+			t.Errorf("%s retains %d epochs, misses %v", n, s.RetainedEpochs, s.Away)
+		}
+	}
 }
