@@ -77,3 +77,26 @@ func TestToldThatItIsHere(t *testing.T) {
 	}
 	w.agree("ada", "ben", "cleo")
 }
+
+// A late word of its inviter that it is gone silences nobody who is on the head.
+func TestNotGoneAtAll(t *testing.T) {
+	w := newWorld(t, "ada", "ben", "cleo")
+	w.create("ada")
+	w.join("ada", "ben")
+	w.join("ada", "cleo")
+	w.run(30 * time.Second)
+	ben := w.devices["ben"]
+	gone := w.devices["ada"].g.Gone(ben.g.SelfMember(), mustCID(t, "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"))
+	w.step(ben, group.Hear{Payload: gone, From: "ada"})
+	if s := ben.g.Status().State; s != "removed" {
+		t.Fatalf("ben is %s by the word of its inviter", s)
+	}
+	for _, n := range []string{"ada", "cleo"} { // whom that word reaches, too
+		w.step(w.devices[n], group.Hear{Payload: gone, From: "mal"})
+	}
+	w.run(10 * time.Second)
+	if s := ben.g.Status().State; s != "member" {
+		t.Errorf("ben is %s", s)
+	}
+	w.agree("ada", "ben", "cleo")
+}

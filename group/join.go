@@ -203,7 +203,7 @@ func (s *step) enter(w *welcomed, back *epoch) error {
 		s.forgetUnread(s.mayOpenNow)
 		s.noteGaps()
 		if err := s.revive(); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", ErrInternal, err) // half of the change is made: the group must stop
 		}
 	}
 	s.learnNames(e)

@@ -55,8 +55,13 @@ func (s *step) relayNotice(n notice) {
 	if _, once := s.names[string(n.Signer)]; !once && e.find(string(n.Signer)) == "" {
 		return // whoever was a member once may be one on the joiner's branch, which judges
 	}
-	if s.proves(string(n.Signer), labelNotice, n.content(s.gid), n.Signature) &&
-		s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 4*s.cfg.NoticeEvery, "notice"+string(n.Joiner), string(n.Signer), relayedNotices) {
+	if !s.proves(string(n.Signer), labelNotice, n.content(s.gid), n.Signature) {
+		return
+	}
+	if n.Gone {
+		s.tellHere(n.Joiner) // if it is: the other spoke too soon, or its word is old
+	}
+	if s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 4*s.cfg.NoticeEvery, "notice"+string(n.Joiner), string(n.Signer), relayedNotices) {
 		s.signal("", n.marshal())
 	}
 }
