@@ -82,10 +82,9 @@ func (s *step) sendAsks() error {
 	return nil
 }
 
-// askRivals looks for rival Welcomes when a device has come back, and
-// when a frame comes that it cannot open and that may be of a rival branch: who
-// added us there may not have reached us with its Welcome, and what is said
-// there is for us too.
+// askRivals looks for rival Welcomes when a device has come back, and when a frame
+// comes that it cannot open and that may be of a rival branch: who added us there
+// may not have reached us with its Welcome, and what is said there is for us too.
 func (s *step) askRivals() {
 	if s.state != member || !s.entered {
 		return

@@ -58,7 +58,7 @@ func (s *step) ahead(e *epoch) []dag.Member {
 			out = append(out, m)
 		}
 	}
-	slices.SortFunc(out, func(a, b dag.Member) int { return int(int64(leafOf(a)) - int64(leafOf(b))) })
+	slices.SortFunc(out, byLeaf)
 	return slices.Compact(out)
 }
 
@@ -105,7 +105,7 @@ func (s *step) shout() error {
 // behind reports whether all that is known of a member beyond what this device
 // can read is that it spoke in an epoch which our chain erased: it made no branch.
 func (g *Group) behind(m dag.Member) bool {
-	last := g.frames[g.ends[chain{leafOf(m), cidOf(addedBy(m))}]]
+	last := g.frames[g.ends[memberChain(m)]]
 	if last == nil || last.Type == typeCommit {
 		return false
 	}

@@ -36,7 +36,7 @@ func (g *Group) away(e *epoch) []dag.Member {
 			out = append(out, m)
 		}
 	}
-	slices.SortFunc(out, func(a, b dag.Member) int { return int(int64(leafOf(a)) - int64(leafOf(b))) })
+	slices.SortFunc(out, byLeaf)
 	return out
 }
 

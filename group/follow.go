@@ -244,10 +244,10 @@ func (s *step) stillThere(c *commit) bool {
 
 // deserted reports whether more than half of the other members of our head
 // went on where we cannot read: their chains continue in frames that only
-// settled here, or they ask to be let in there. After a mutual removal this is all that the removed one sees of
-// the choice. Links of unread frames are unproven, so this alone removes
-// nobody; it decides only whether a commit that does remove us was followed,
-// and frames that open here take it back.
+// settled here, or they ask to be let in there. After a mutual removal this is all
+// that the removed one sees of the choice. Links of unread frames are unproven, so
+// this alone removes nobody; it decides only whether a commit that does remove us
+// was followed, and frames that open here take it back.
 func (g *Group) deserted() bool {
 	gone, others := 0, 0
 	for m := range g.epochs[g.head].leaves.all() {

@@ -59,7 +59,7 @@ func (s *step) sawOffer(o *offer) {
 // wentOn reports whether the device of an incarnation spoke after it as another
 // that a losing commit added: its frames follow the last word of the first.
 func (g *Group) wentOn(m dag.Member, losing []*commit) bool {
-	last, ok := g.ends[chain{leafOf(m), cidOf(addedBy(m))}]
+	last, ok := g.ends[memberChain(m)]
 	if !ok {
 		return false
 	}
@@ -68,7 +68,7 @@ func (g *Group) wentOn(m dag.Member, losing []*commit) bool {
 			if w == m || keyOf(w) != keyOf(m) {
 				continue
 			}
-			if end, spoke := g.ends[chain{leafOf(w), cidOf(addedBy(w))}]; spoke && g.follows(end, last) {
+			if end, spoke := g.ends[memberChain(w)]; spoke && g.follows(end, last) {
 				return true
 			}
 		}

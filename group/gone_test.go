@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ipfs/go-cid"
+
 	"github.com/dmlsd/dmls/group"
 )
 
@@ -58,15 +60,19 @@ func TestToldThatItIsGone(t *testing.T) {
 	w.agree("ada", "ben", "cleo", "dan", "eve")
 }
 
-// A device that a late notice stranded, though all are where it is, is told so.
-func TestToldThatItIsHere(t *testing.T) {
+// quietThree is a quiet group of three, one of them, and a head that is not theirs.
+func quietThree(t *testing.T) (*world, *device, cid.Cid) {
 	w := newWorld(t, "ada", "ben", "cleo")
 	w.create("ada")
 	w.join("ada", "ben")
 	w.join("ada", "cleo")
 	w.run(30 * time.Second)
-	ben := w.devices["ben"]
-	elsewhere := mustCID(t, "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy")
+	return w, w.devices["ben"], someCID("elsewhere")
+}
+
+// A device that a late notice stranded, though all are where it is, is told so.
+func TestToldThatItIsHere(t *testing.T) {
+	w, ben, elsewhere := quietThree(t)
 	w.step(ben, group.Hear{Payload: w.devices["ada"].g.NoticeAt(ben.g.SelfMember(), elsewhere, ""), From: "ada"})
 	if s := ben.g.Status().State; s != "stranded" {
 		t.Fatalf("ben is %s by the word of its inviter", s)
@@ -80,13 +86,8 @@ func TestToldThatItIsHere(t *testing.T) {
 
 // A late word of its inviter that it is gone silences nobody who is on the head.
 func TestNotGoneAtAll(t *testing.T) {
-	w := newWorld(t, "ada", "ben", "cleo")
-	w.create("ada")
-	w.join("ada", "ben")
-	w.join("ada", "cleo")
-	w.run(30 * time.Second)
-	ben := w.devices["ben"]
-	gone := w.devices["ada"].g.Gone(ben.g.SelfMember(), mustCID(t, "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"))
+	w, ben, elsewhere := quietThree(t)
+	gone := w.devices["ada"].g.Gone(ben.g.SelfMember(), elsewhere)
 	w.step(ben, group.Hear{Payload: gone, From: "ada"})
 	if s := ben.g.Status().State; s != "removed" {
 		t.Fatalf("ben is %s by the word of its inviter", s)

@@ -84,6 +84,10 @@ type chain struct {
 
 func chainOf(l frame.Links) chain { return chain{l.Leaf, l.Joined} }
 
+func memberChain(m dag.Member) chain { return chain{leafOf(m), cidOf(addedBy(m))} }
+
+func byLeaf(a, b dag.Member) int { return cmp.Compare(leafOf(a), leafOf(b)) }
+
 func compareChains(a, b chain) int {
 	return cmp.Or(cmp.Compare(a.leaf, b.leaf), compareCID(a.joined, b.joined))
 }

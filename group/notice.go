@@ -253,7 +253,7 @@ func (s *step) dropAnswers() {
 
 // spoke reports whether a frame of an incarnation was opened here.
 func (g *Group) spoke(m dag.Member) bool {
-	f := g.frames[g.ends[chain{leafOf(m), cidOf(addedBy(m))}]]
+	f := g.frames[g.ends[memberChain(m)]]
 	return f != nil && f.Author == m
 }
 

@@ -41,7 +41,7 @@ func (g *Group) outvoted(c *commit) bool {
 // stands, if it is one that this device cannot read; "" if it is not, or if a
 // commit on the way is not here.
 func (g *Group) wentTo(m dag.Member, at dag.ID) dag.ID {
-	last := g.frames[g.ends[chain{leafOf(m), cidOf(addedBy(m))}]]
+	last := g.frames[g.ends[memberChain(m)]]
 	if last == nil || last.Status != unread || last.Said != m || g.graph.IsEquivocator(m) {
 		return ""
 	}

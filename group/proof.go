@@ -129,8 +129,8 @@ type proof struct {
 }
 
 // prove makes a proof of two frames, if this device can still open them. What
-// a text says must not reach members who were not in its epoch: there it is sent. Two texts
-// of different epochs prove nothing to those who did not see both.
+// a text says must not reach members who were not in its epoch: there it is sent.
+// Two texts of different epochs prove nothing to those who did not see both.
 func (s *step) prove(a, b cid.Cid) *proof {
 	x, y := s.frames[a], s.frames[b]
 	v, ok := s.evidence(a)

@@ -298,11 +298,5 @@ func (s *step) ackWhenDue() error {
 	if s.due.ack.IsZero() || s.env.Now.Before(s.due.ack) || !s.needsAck() {
 		return nil
 	}
-	var d appData
-	d.Kind = appAck
-	if _, err := io.ReadFull(s.env.Rand, d.ID[:]); err != nil {
-		return fmt.Errorf("group: %w", err)
-	}
-	_, err := s.sendApplication(d)
-	return err
+	return s.sayHere()
 }
