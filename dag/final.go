@@ -30,7 +30,7 @@ func (g *Graph) Owes(m Member) ID {
 		return ""
 	}
 	voters := g.voters(x)
-	if !slices.ContainsFunc(voters, func(v Voter) bool { return v.Member == m }) || x == g.base && len(voters) == 1 {
+	if x == g.base && len(voters) == 1 || !slices.ContainsFunc(voters, func(v Voter) bool { return v.Member == m }) {
 		return ""
 	}
 	return x.ID
@@ -62,13 +62,13 @@ func (g *Graph) answers() answer {
 // voters in every epoch.
 func (g *Graph) deepest(test func(*sender, *node) bool) *node {
 	var failed *sender
-	var among []Voter
+	var among *electorate
 	for n := g.head; n != nil; n = n.parent {
-		voters := g.voters(n)
-		if failed != nil && same(voters, among) && !test(failed, n) {
+		all := g.electorate(n)
+		if failed != nil && all == among && !test(failed, n) {
 			continue
 		}
-		if failed, among = g.failing(n, test), voters; failed == nil && g.carried(n) {
+		if failed, among = g.failing(n, test), all; failed == nil && g.carried(n) {
 			return n
 		}
 	}
@@ -86,13 +86,13 @@ func (s *sender) confirmed(n *node) bool { return n.holds(s.conf) && !s.everLeft
 // test, nil if there is none. Where all are equivocators, that counts as
 // failing.
 func (g *Graph) failing(n *node, test func(*sender, *node) bool) *sender {
-	silent := &sender{}
 	some := false
-	for _, v := range g.voters(n) {
-		s := g.senders[v.Member]
+	all := g.electorate(n)
+	for i := range all.voters {
+		s := g.speaker(all, i)
 		switch {
 		case s == nil:
-			return silent
+			return &sender{}
 		case s.proved:
 		case !test(s, n):
 			return s
@@ -101,7 +101,7 @@ func (g *Graph) failing(n *node, test func(*sender, *node) bool) *sender {
 		}
 	}
 	if !some {
-		return silent
+		return &sender{}
 	}
 	return nil
 }
@@ -113,51 +113,49 @@ func (g *Graph) failing(n *node, test func(*sender, *node) bool) *sender {
 // parent's voters. Ancestors with the same electorate give the same answer,
 // the lowest first, unless the epoch between them removed somebody.
 func (g *Graph) carried(n *node) bool {
-	here := map[Member]bool{}
-	for _, v := range g.voters(n) {
-		s := g.senders[v.Member]
-		here[v.Member] = s != nil && !s.proved && s.stands(n)
+	if n.parent == nil {
+		return true
 	}
-	var seen []Voter
+	g.walks++
+	all := g.electorate(n)
+	for i := range all.voters {
+		if s := g.speaker(all, i); s != nil && !s.proved && s.stands(n) {
+			s.walk = g.walks
+		}
+	}
+	var seen *electorate
 	for child, a := n, n.parent; a != nil; child, a = a, a.parent {
-		voters := g.voters(a)
-		if same(voters, seen) {
+		all := g.electorate(a)
+		if all == seen {
 			continue
 		}
-		if seen = voters; len(child.Removed) > 0 {
+		if seen = all; len(child.Removed) > 0 {
 			seen = nil
 		}
-		could := 0
-		for _, v := range voters {
-			if !here[v.Member] && g.couldComplain(v.Member, child) {
-				could++
-			}
-		}
-		if 3*could > len(voters) {
-			return false
-		}
-		width := 0
-		for _, v := range voters {
-			width = max(width, int(v.Rank)+1)
-		}
-		with, against := make([]int, width), make([]int, width)
-		for _, v := range voters {
-			if here[v.Member] {
-				with[v.Rank]++
-			} else {
-				against[v.Rank]++
-			}
-		}
-		if slices.Compare(with, against) <= 0 {
+		if !g.carries(all, child) {
 			return false
 		}
 	}
 	return true
 }
 
-// same reports whether two electorates are one slice.
-func same(a, b []Voter) bool {
-	return len(a) == len(b) && len(a) > 0 && &a[0] == &b[0]
+// carries looks at one ancestor: the voters that the walk marked stand under
+// the epoch that is asked about, of which child is, or lies above.
+func (g *Graph) carries(all *electorate, child *node) bool {
+	could, lead := 0, make([]int, all.width)
+	for i, v := range all.voters {
+		s := g.speaker(all, i)
+		if s != nil && s.walk == g.walks {
+			lead[v.Rank]++
+			continue
+		}
+		lead[v.Rank]--
+		if couldComplain(s, v.Member, child) {
+			could++
+		}
+	}
+	decisive := slices.IndexFunc(lead, func(n int) bool { return n != 0 })
+	return 3*could <= len(all.voters) && decisive >= 0 && lead[decisive] > 0
 }
 
 // Erasable returns what Rebase(Final()) would drop: the proper ancestors of
@@ -198,6 +196,7 @@ func (g *Graph) Rebase(id ID) []ID {
 	for m, s := range g.senders {
 		if s.keep(n, g.stands); len(s.frames) == 0 && !s.proved {
 			delete(g.senders, m)
+			g.gone++
 		}
 	}
 	for _, d := range dropped {

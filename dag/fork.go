@@ -196,6 +196,28 @@ func (g *Graph) Forks() []Fork {
 	return out
 }
 
+// Choices returns the child that is followed at each of these epochs, empty if
+// all are void, and how many it has, in the same order.
+func (g *Graph) Choices() []Choice {
+	points := slices.Clone(g.forks)
+	slices.SortFunc(points, compareNodes)
+	var out []Choice
+	for _, e := range points {
+		c := Choice{At: e.ID, Children: len(e.children)}
+		if n := g.choose(e); n != nil {
+			c.Child = n.ID
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// Choice is the child that is followed where there are several.
+type Choice struct {
+	At, Child ID
+	Children  int
+}
+
 // ForkAt describes the fork at an epoch; false if it has no second child.
 func (g *Graph) ForkAt(id ID) (Fork, bool) {
 	e := g.nodes[id]

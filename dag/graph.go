@@ -13,8 +13,10 @@ type Graph struct {
 	accused map[ID][]Member  // who said in the parent that the child does not open
 	roster  map[Member]Voter // members of the base
 	senders map[Member]*sender
+	gone    int // senders forgotten
 
 	round  int // counts changes
+	walks  int // counts the uses of sender.walk
 	answer answer
 }
 

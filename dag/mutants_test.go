@@ -32,7 +32,7 @@ var mutants = []struct{ name, file, was, is string }{
 	{"promotions and demotions are not heard of", "roster.go", "			roster[r.Member] = r\n", "			_ = r\n"},
 	{"a re-counted fork keeps its old winner", "fork.go", "	f.best = nil\n	if was", "	if was"},
 	{"above 128 members admins have no place of their own", "roster.go", "cmp.Compare(min(a.Rank, 1), min(b.Rank, 1)), ", ""},
-	{"everybody votes in a large group", "roster.go", "if len(members) <= MaxVoters {", "if true {"},
+	{"everybody votes in a large group", "roster.go", "whole: len(members) <= MaxVoters}", "whole: true}"},
 }
 
 // mutantHelpers is what mutants may call.

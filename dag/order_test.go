@@ -98,9 +98,20 @@ func agree(s *set, g *Graph) error {
 	if got, want := g.Final(), s.final(); got != want {
 		return fmt.Errorf("final %q, reference %q", got, want)
 	}
-	for _, f := range g.Forks() {
+	elsewhere := func(v Voter) bool { at, _, _, ok := g.Standing(v.Member); return !ok || at != head }
+	if got, want := g.Unanimous(head), !slices.ContainsFunc(g.Voters(head), elsewhere); got != want {
+		return fmt.Errorf("all stand at the head: %v, one by one: %v", got, want)
+	}
+	forks, choices := g.Forks(), g.Choices()
+	if len(choices) != len(forks) {
+		return fmt.Errorf("choices %v at %d forks", choices, len(forks))
+	}
+	for i, f := range forks {
 		if got, want := g.Best(f.Branches), f.Chosen().Child; got != want {
 			return fmt.Errorf("the best branch at %q is %q, %q is chosen", f.At, got, want)
+		}
+		if want := (Choice{f.At, f.Chosen().Child, len(f.Branches)}); choices[i] != want {
+			return fmt.Errorf("choice %v, want %v", choices[i], want)
 		}
 		for _, b := range f.Branches {
 			want := s.votes(f.At, b.Child)

@@ -118,67 +118,94 @@ func sortVoters(vs []Voter) {
 	})
 }
 
-// electorate picks the voters among all members: admins first, then the
-// lowest leaves. It reports whether that is everybody.
-func electorate(members []Voter) (voters []Voter, whole bool) {
-	if len(members) <= MaxVoters {
-		return members, true
-	}
-	pick := slices.Clone(members)
-	slices.SortFunc(pick, precedence)
-	pick = slices.Clip(pick[:MaxVoters])
-	sortVoters(pick)
-	return pick, false
+// electorate is who has a vote in an epoch.
+type electorate struct {
+	voters []Voter // by leaf
+	whole  bool    // these are all members
+	width  int     // highest rank number among them, plus one
+	spoke  []*sender
+	gone   int // senders forgotten when spoke was looked up
 }
 
-// voters returns the epoch's electorate by leaf. It is cached, and a commit
-// that leaves the members alone shares its parent's slice.
-func (g *Graph) voters(n *node) []Voter {
+// elect picks the voters among all members: admins first, then the lowest
+// leaves.
+func elect(members []Voter) *electorate {
+	e := &electorate{voters: members, whole: len(members) <= MaxVoters}
+	if !e.whole {
+		pick := slices.Clone(members)
+		slices.SortFunc(pick, precedence)
+		e.voters = slices.Clone(pick[:MaxVoters])
+		sortVoters(e.voters)
+	}
+	for _, v := range e.voters {
+		e.width = max(e.width, int(v.Rank)+1)
+	}
+	return e
+}
+
+// voters returns the voters of the epoch by leaf.
+func (g *Graph) voters(n *node) []Voter { return g.electorate(n).voters }
+
+// electorate is cached, and a commit that leaves the voters alone shares its
+// parent's.
+func (g *Graph) electorate(n *node) *electorate {
 	var way []*node
 	for ; n.voters == nil && n != g.base; n = n.parent {
 		way = append(way, n)
 	}
 	if n.voters == nil {
-		n.voters, n.whole = electorate(sorted(g.roster))
+		n.voters = elect(sorted(g.roster))
 	}
 	for _, c := range slices.Backward(way) {
-		c.voters, c.whole = g.derive(n, c)
+		c.voters = g.derive(n, c)
 		n = c
 	}
 	return n.voters
 }
 
-func (g *Graph) derive(p, c *node) ([]Voter, bool) {
+func (g *Graph) derive(p, c *node) *electorate {
 	if len(c.Added)+len(c.Removed)+len(c.Ranks) == 0 {
-		return p.voters, p.whole
+		return p.voters
 	}
-	if !p.whole {
-		if !p.touches(c.Vertex) {
-			return p.voters, false
+	if !p.voters.whole {
+		if !p.voters.touchedBy(c.Vertex) {
+			return p.voters
 		}
-		return electorate(g.members(c))
+		return elect(g.members(c))
 	}
-	roster := make(map[Member]Voter, len(p.voters)+len(c.Added))
-	for _, v := range p.voters {
+	roster := make(map[Member]Voter, len(p.voters.voters)+len(c.Added))
+	for _, v := range p.voters.voters {
 		roster[v.Member] = v
 	}
 	apply(roster, c.Vertex)
-	return electorate(sorted(roster))
+	return elect(sorted(roster))
 }
 
-// touches reports whether a commit changes an electorate that is not
+// speaker returns what the voter with an index has sent, nil if it has not
+// spoken. It looks that up once.
+func (g *Graph) speaker(e *electorate, i int) *sender {
+	if e.gone != g.gone || e.spoke == nil {
+		e.spoke, e.gone = make([]*sender, len(e.voters)), g.gone
+	}
+	if e.spoke[i] == nil {
+		e.spoke[i] = g.senders[e.voters[i].Member]
+	}
+	return e.spoke[i]
+}
+
+// touchedBy reports whether a commit changes an electorate that is not
 // everybody: it does not if none of the voters goes and whoever comes stands
 // behind the last of them.
-func (p *node) touches(v Vertex) bool {
+func (e *electorate) touchedBy(v Vertex) bool {
 	if len(v.Ranks) > 0 {
 		return true
 	}
 	for _, m := range v.Removed {
-		if slices.ContainsFunc(p.voters, func(w Voter) bool { return w.Member == m }) {
+		if slices.ContainsFunc(e.voters, func(w Voter) bool { return w.Member == m }) {
 			return true
 		}
 	}
-	last := slices.MaxFunc(p.voters, precedence)
+	last := slices.MaxFunc(e.voters, precedence)
 	return slices.ContainsFunc(v.Added, func(a Voter) bool { return precedence(a, last) < 0 })
 }
 

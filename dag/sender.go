@@ -33,6 +33,8 @@ type sender struct {
 
 	proved bool    // some equivocation is known
 	proofs []*node // deepest epochs that hold both frames of a proof, or its proof frame
+
+	walk int // the last one that marked it
 }
 
 // span is the way from top down to bottom, both included. A nil top means
@@ -156,12 +158,36 @@ func (g *Graph) Standing(m Member) (at, confirms ID, seq uint64, ok bool) {
 	if s == nil {
 		return "", "", 0, false
 	}
-	for _, f := range slices.Backward(s.frames) {
-		if f.stand != nil {
-			return f.stand.ID, f.says, f.seq, true
-		}
+	if f := s.latest(); f != nil {
+		return f.stand.ID, f.says, f.seq, true
 	}
 	return "", "", 0, false
+}
+
+// latest returns the last frame that stands somewhere, nil if there is none.
+func (s *sender) latest() *frame {
+	for i := len(s.frames) - 1; i >= 0; i-- {
+		if f := &s.frames[i]; f.stand != nil {
+			return f
+		}
+	}
+	return nil
+}
+
+// Unanimous reports whether the latest frame of every voter of the epoch stands
+// there.
+func (g *Graph) Unanimous(id ID) bool {
+	n := g.nodes[id]
+	if n == nil {
+		return false
+	}
+	all := g.electorate(n)
+	for i := range all.voters {
+		if s := g.speaker(all, i); s == nil || s.latest() == nil || s.latest().stand != n {
+			return false
+		}
+	}
+	return true
 }
 
 // Confirmed returns the deepest epoch that the member confirmed and has not

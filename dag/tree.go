@@ -14,8 +14,7 @@ type node struct {
 	void     bool   // more than a third of the parent's voters could not open it
 	author   *Voter // cached by Graph.branch: the author in the parent's tree
 
-	voters []Voter // cached by Graph.voters, shared between equal epochs
-	whole  bool    // voters are all members
+	voters *electorate // cached by Graph.electorate, shared between equal epochs
 }
 
 // hang sets parent and jump pointer of n.

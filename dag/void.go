@@ -44,18 +44,15 @@ func (g *Graph) Complainers(id ID) []Member {
 // complains reports whether a complaint of m, a voter of n's parent, counts.
 func (g *Graph) complains(m Member, n *node) bool {
 	s := g.senders[m]
-	if s == nil || !g.couldComplain(m, n) || s.provedIn(n.parent) {
+	if s == nil || !couldComplain(s, m, n) || s.provedIn(n.parent) {
 		return false
 	}
 	return slices.ContainsFunc(s.frames, func(f frame) bool { return f.about == n.ID && f.at == n.parent })
 }
 
 // couldComplain reports whether n keeps m, who never stood at or below it.
-func (g *Graph) couldComplain(m Member, n *node) bool {
-	if s := g.senders[m]; s != nil && s.stood(n) {
-		return false
-	}
-	return !slices.Contains(n.Removed, m)
+func couldComplain(s *sender, m Member, n *node) bool {
+	return (s == nil || !s.stood(n)) && !slices.Contains(n.Removed, m)
 }
 
 // judge decides anew whether n is void.

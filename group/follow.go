@@ -97,23 +97,21 @@ func (g *Group) toward(a, b dag.ID) dag.ID {
 // announceForks tells of every epoch that has several children, and again when
 // the choice among them changes.
 func (s *step) announceForks() {
-	for _, f := range s.graph.Forks() {
-		key, chosen := string(f.At), ""
+	for _, c := range s.graph.Choices() {
+		mark := fmt.Sprintf("%s/%d", hexKey(string(c.Child)), c.Children)
+		if s.forks[c.At] == mark {
+			continue
+		}
+		s.forks[c.At] = mark
+		f, _ := s.graph.ForkAt(c.At)
 		var losers []string
 		for _, b := range f.Branches {
-			if b.Chosen {
-				chosen = string(b.Child)
-			} else {
+			if !b.Chosen {
 				losers = append(losers, text(b.Child))
 			}
 		}
-		mark := fmt.Sprintf("%s/%d", hexKey(chosen), len(f.Branches))
-		if s.forks[f.At] == mark {
-			continue
-		}
-		s.forks[f.At] = mark
-		s.emit(Event{Kind: KindForkOpened, Fork: text(dag.ID(key)), Winner: text(dag.ID(chosen)), Losers: losers,
-			Epoch: s.graph.Number(f.At), Why: s.whyOf(f), Votes: s.branches(f)})
+		s.emit(Event{Kind: KindForkOpened, Fork: text(c.At), Winner: text(c.Child), Losers: losers,
+			Epoch: s.graph.Number(c.At), Why: s.whyOf(f), Votes: s.branches(f)})
 	}
 }
 

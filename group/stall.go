@@ -26,7 +26,7 @@ func (s *step) watchStall(e *epoch) {
 	if s.graph.Final() == s.head {
 		s.due.stalls, s.due.stalled = 0, ""
 	}
-	if s.due.stallBase == s.graph.Base() || s.graph.Final() == s.head || s.needsAck() || !s.allStand() {
+	if s.due.stallBase == s.graph.Base() || s.graph.Final() == s.head || s.needsAck() || !s.graph.Unanimous(s.head) {
 		s.due.stall = time.Time{}
 		return
 	}
@@ -46,15 +46,6 @@ func (s *step) watchStall(e *epoch) {
 
 // mostStalls bounds how often that time doubles.
 const mostStalls = 3
-
-func (s *step) allStand() bool {
-	for _, v := range s.graph.Voters(s.head) {
-		if at, _, _, ok := s.graph.Standing(v.Member); !ok || at != s.head {
-			return false
-		}
-	}
-	return true
-}
 
 // unstall commits when the timer has run out.
 func (s *step) unstall() (done bool, err error) {
