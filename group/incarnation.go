@@ -57,7 +57,7 @@ func parseIncarnation(b []byte) (dag.Member, error) {
 
 func hexKey(key string) string { return hex.EncodeToString([]byte(key)) }
 
-func idOf(c cid.Cid) dag.ID { return dag.ID(c.Bytes()) }
+func idOf(c cid.Cid) dag.ID { return dag.ID(c.KeyString()) }
 
 // cidOf is the inverse of idOf; ids come from CIDs only, so it cannot fail on
 // any id that the engine holds.

@@ -30,10 +30,11 @@ type device struct {
 	near    []*device // neighbours, in the order of numbers
 	island  int
 	topics  map[string]bool
-	seen    map[[32]byte]bool // blocks that gossip had; nil where none are handed on
-	skew    time.Duration     // of its clock
-	attack  attack            // nil: honest
-	insider *insider          // in whose hands it is, once it was seized
+	relays  bool          // blocks are handed on
+	seen    []uint64      // then, a bit for each that gossip had, by number
+	skew    time.Duration // of its clock
+	attack  attack        // nil: honest
+	insider *insider      // in whose hands it is, once it was seized
 	hook    hooks
 	got     int           // bytes
 	inbox   []node.Input  // arrived, not stepped yet

@@ -32,7 +32,7 @@ type loot struct {
 // steal copies a device's disk and memory.
 func (w *world) steal(d *device) (*loot, error) {
 	l := &loot{name: d.name, id: d.key(), identity: d.id, at: w.now, gid: w.gid, opened: map[string]bool{},
-		records: maps.Clone(d.store.records), kept: maps.Clone(d.store.kept)}
+		records: d.store.copied(), kept: maps.Clone(d.store.kept)}
 	tells, err := d.driver, error(nil)
 	if tells != nil {
 		if l.memory, err = tells.Records(w.gid); err != nil {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/dmlsd/dmls/dag"
-	"github.com/dmlsd/dmls/group"
 )
 
 // mutant is a wrong rule of fork choice that all devices of a run follow.
@@ -159,7 +158,7 @@ func TestRolledBackDisk(t *testing.T) {
 	s.Partitions, s.After = nil, Span(10*time.Second)
 	s.Events = []Event{{At: Span(3 * time.Second), Do: Say, By: Devices{1}}, {At: Span(8 * time.Second), Do: Say, By: Devices{1}}}
 	r := finished(t, s, func(r *run) {
-		var old map[string]group.Op
+		var old map[string]held
 		r.after(lull+2*time.Second, func() { old = maps.Clone(r.devices[1].store.records) })
 		r.after(lull+6*time.Second, func() {
 			r.devices[1].store.records = old

@@ -64,9 +64,10 @@ func (p *port) Publish(topic string, block []byte) error {
 
 // flood sends a block to the neighbours in the topic but one.
 func (d *device) flood(topic string, block []byte, but string) {
+	var in node.Input = node.Deliver{Topic: topic, From: d.name, Block: block}
 	for _, o := range d.near {
 		if o.topics[topic] && o.name != but {
-			d.world.carry(d, o, block, node.Deliver{Topic: topic, From: d.name, Block: block})
+			d.world.carry(d, o, block, in)
 		}
 	}
 }
@@ -75,19 +76,49 @@ func (d *device) flood(topic string, block []byte, but string) {
 // handed on does it remember them: as with libp2p, a block reaches the device
 // once and goes on from it once.
 func (d *device) hasSeen(block []byte) bool {
-	if d.seen == nil {
+	if !d.relays || len(block) == 0 {
 		return false
 	}
-	sum := sha256.Sum256(block)
-	was := d.seen[sum]
-	d.seen[sum] = true
+	n := d.world.blocks.number(block)
+	if missing := n/64 + 1 - len(d.seen); missing > 0 {
+		d.seen = append(d.seen, make([]uint64, missing)...)
+	}
+	was := d.seen[n/64]>>(n%64)&1 == 1
+	d.seen[n/64] |= 1 << (n % 64)
 	return was
+}
+
+// blockNumbers numbers blocks by what is in them. A block is not changed any
+// more, and travels as one slice: where it begins tells most of them apart.
+type blockNumbers struct {
+	at  map[slice]int
+	sum map[[sha256.Size]byte]int
+}
+
+type slice struct {
+	first *byte
+	size  int
+}
+
+func (b *blockNumbers) number(block []byte) int {
+	at := slice{&block[0], len(block)}
+	if n, ok := b.at[at]; ok {
+		return n
+	}
+	sum := sha256.Sum256(block)
+	n, ok := b.sum[sum]
+	if !ok {
+		n = len(b.sum)
+		b.sum[sum] = n
+	}
+	b.at[at] = n
+	return n
 }
 
 // relay hands on what the device has accepted.
 func (d *device) relay(in node.Input, o node.Outcome) {
 	b, ok := in.(node.Deliver)
-	if !ok || d.seen == nil || len(o.Results) != 1 {
+	if !ok || !d.relays || len(o.Results) != 1 {
 		return
 	}
 	switch o.Results[0].Verdict {
@@ -162,7 +193,7 @@ func (w *world) wireUp() {
 		return
 	}
 	for _, d := range w.devices {
-		d.seen = map[[32]byte]bool{}
+		d.relays = true
 		slices.SortFunc(d.near, func(a, b *device) int { return a.number - b.number })
 	}
 }

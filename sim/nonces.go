@@ -16,7 +16,7 @@ func (w *world) unsealed() []sealed {
 	}
 	var out []sealed
 	for _, d := range w.devices {
-		key := d.store.records[group.Prefix(w.gid)+"gossip"].Value
+		key := d.store.records[group.Prefix(w.gid)+"gossip"].value()
 		if !d.joined || len(key) != frame.SecretLen {
 			continue
 		}

@@ -220,7 +220,7 @@ type origin struct {
 func (w *world) origin() origin {
 	first := w.devices[0]
 	var st struct{ Root []byte }
-	if err := json.Unmarshal(first.store.records[group.Prefix(w.gid)+"state"].Value, &st); err != nil {
+	if err := json.Unmarshal(first.store.records[group.Prefix(w.gid)+"state"].value(), &st); err != nil {
 		w.fail(fmt.Errorf("sim: %s: %w", first.name, err))
 		return origin{}
 	}

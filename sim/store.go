@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,7 +25,7 @@ var errClosed = errors.New("sim: the store is closed")
 // as a whole or not at all, and what was acknowledged survives a crash.
 type Store struct {
 	mu      sync.Mutex
-	records map[string]group.Op
+	records map[string]held
 	// crash, if set, decides what the next Commit becomes: the device dies in
 	// it, with the batch on the disk or lost.
 	crash  func() (durable bool)
@@ -34,15 +35,34 @@ type Store struct {
 	witness func(group.Op)
 	hoard   func(key string) bool
 	kept    map[string]group.Op
-	// shelf, if set, is shared with other disks, which hold most public records
-	// in common: what is the same on several of them is kept once.
-	shelf map[string]group.Op
+	// shelf, if set, is shared with other disks, which hold most keys and public
+	// records in common: what is the same on several of them is kept once.
+	shelf map[string]*group.Op
+}
+
+// held is a record on a disk: its own bytes, or if it has a base that record's,
+// with a patch.
+type held struct {
+	base  *group.Op
+	bytes string // its own, or the patch
+	class group.Class
+}
+
+// value is not to be changed: other disks may have it, too.
+func (h held) value() []byte {
+	switch {
+	case h.base == nil:
+		return []byte(h.bytes)
+	case h.bytes == "":
+		return h.base.Value
+	}
+	return patched(h.base.Value, h.bytes)
 }
 
 var _ node.Store = (*Store)(nil)
 
 // NewStore returns an empty disk.
-func NewStore() *Store { return &Store{records: map[string]group.Op{}, kept: map[string]group.Op{}} }
+func NewStore() *Store { return &Store{records: map[string]held{}, kept: map[string]group.Op{}} }
 
 // use locks the store for one operation.
 func (s *Store) use(ctx context.Context) (unlock func(), err error) {
@@ -83,36 +103,71 @@ func (s *Store) Commit(ctx context.Context, ops []group.Op) error {
 func (s *Store) apply(op group.Op) {
 	if was, ok := s.records[op.Key]; ok && s.hoard != nil && s.hoard(op.Key) {
 		if _, old := s.kept[op.Key]; !old {
-			s.kept[op.Key] = was
+			s.kept[op.Key] = group.Op{Key: op.Key, Value: was.value(), Class: was.class}
 		}
 	}
 	if op.Value == nil {
 		delete(s.records, op.Key)
 		return
 	}
-	op = s.shelved(op)
+	key, h := s.shelved(op)
 	if s.witness != nil {
-		s.witness(op)
+		s.witness(group.Op{Key: key, Value: h.value(), Class: op.Class})
 	}
-	s.records[op.Key] = op
+	s.records[key] = h
 }
 
-// shelved is the record to keep, of which nobody else has the bytes but disks
-// that never change them.
-func (s *Store) shelved(op group.Op) group.Op {
-	was, ok := s.shelf[op.Key]
-	switch {
-	case op.Class != group.Public:
-	case ok && bytes.Equal(was.Value, op.Value):
-		return was
-	case ok:
-		op.Key = was.Key
+// shelved is the key and the record to keep, of which nobody else has the bytes
+// but disks that never change them.
+func (s *Store) shelved(op group.Op) (string, held) {
+	was := s.shelf[op.Key]
+	if was == nil && s.shelf != nil {
+		was = &group.Op{Key: op.Key}
+		if op.Class == group.Public {
+			was.Value, was.Class = bytes.Clone(op.Value), op.Class
+		}
+		s.shelf[op.Key] = was
 	}
-	op.Value = bytes.Clone(op.Value)
-	if s.shelf != nil && op.Class == group.Public && !ok {
-		s.shelf[op.Key] = op
+	if was == nil {
+		return op.Key, held{bytes: string(op.Value), class: op.Class}
 	}
-	return op
+	if op.Class == group.Public && was.Class == group.Public {
+		if patch, ok := patch(was.Value, op.Value); ok {
+			return was.Key, held{was, patch, op.Class}
+		}
+	}
+	return was.Key, held{bytes: string(op.Value), class: op.Class}
+}
+
+// patch says what stands in b instead of a, if they are of one length and differ
+// little: each byte that differs, behind how many are the same before it.
+func patch(a, b []byte) (string, bool) {
+	if len(a) != len(b) {
+		return "", false
+	}
+	var out []byte
+	same := 0
+	for i := range b {
+		if a[i] == b[i] {
+			same++
+			continue
+		}
+		out = append(binary.AppendUvarint(out, uint64(same)), b[i])
+		if same = 0; len(out) > len(b)/4 {
+			return "", false
+		}
+	}
+	return string(out), true
+}
+
+func patched(a []byte, patch string) []byte {
+	b := bytes.Clone(a)
+	for i, rest := 0, []byte(patch); len(rest) > 0; i++ {
+		same, n := binary.Uvarint(rest)
+		i += int(same)
+		b[i], rest = rest[n], rest[n+1:]
+	}
+	return b
 }
 
 // Load yields records in the order of their keys, as they are when the loop
@@ -124,21 +179,24 @@ func (s *Store) Load(ctx context.Context, prefix string) iter.Seq2[group.Op, err
 			yield(group.Op{}, err)
 			return
 		}
-		var ops []group.Op
-		for k, op := range s.records {
+		type record struct {
+			key string
+			held
+		}
+		var all []record
+		for k, h := range s.records {
 			if strings.HasPrefix(k, prefix) {
-				ops = append(ops, op)
+				all = append(all, record{k, h})
 			}
 		}
 		unlock()
-		slices.SortFunc(ops, func(a, b group.Op) int { return strings.Compare(a.Key, b.Key) })
-		for _, op := range ops {
+		slices.SortFunc(all, func(a, b record) int { return strings.Compare(a.key, b.key) })
+		for _, r := range all { // what is on the disk never changes
 			if err := ctx.Err(); err != nil {
 				yield(group.Op{}, err)
 				return
 			}
-			op.Value = bytes.Clone(op.Value) // values on the disk never change
-			if !yield(op, nil) {
+			if !yield(group.Op{Key: r.key, Value: bytes.Clone(r.value()), Class: r.class}, nil) {
 				return
 			}
 		}
@@ -152,11 +210,11 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
 		return nil, err
 	}
 	defer unlock()
-	op, ok := s.records[key]
+	h, ok := s.records[key]
 	if !ok {
 		return nil, fmt.Errorf("sim: record %q: %w", key, fs.ErrNotExist)
 	}
-	return bytes.Clone(op.Value), nil
+	return bytes.Clone(h.value()), nil
 }
 
 // Close ends the use of the disk by one life of its device.
@@ -177,8 +235,18 @@ func (s *Store) reopen() *Store {
 func (s *Store) digest() []byte {
 	h := sha256.New()
 	for _, k := range slices.Sorted(maps.Keys(s.records)) {
-		fmt.Fprintf(h, "%d %s %d %d ", len(k), k, s.records[k].Class, len(s.records[k].Value))
-		h.Write(s.records[k].Value)
+		value := s.records[k].value()
+		fmt.Fprintf(h, "%d %s %d %d ", len(k), k, s.records[k].class, len(value))
+		h.Write(value)
 	}
 	return h.Sum(nil)
+}
+
+// copied is what is on the disk now.
+func (s *Store) copied() map[string]group.Op {
+	out := make(map[string]group.Op, len(s.records))
+	for k, h := range s.records {
+		out[k] = group.Op{Key: k, Value: h.value(), Class: h.class}
+	}
+	return out
 }

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"container/heap"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -30,8 +29,9 @@ type world struct {
 	commits map[side]int       // made while a partition lasted
 	said    map[string]*saying // acknowledged messages, by text
 	order   []string           // their texts, in order
-	quiet   bool               // no loss and no repeats: while the group forms
-	deaf    *device            // is left out when the islands are healed; for tests
+	blocks  blockNumbers
+	quiet   bool    // no loss and no repeats: while the group forms
+	deaf    *device // is left out when the islands are healed; for tests
 	net     *rand.Rand
 	faults  *rand.Rand
 	wire    hash.Hash // of all that was sent, in order
@@ -56,11 +56,11 @@ type world struct {
 		upTo   int
 	}
 	glimpses []glimpse
-	nextLook []time.Time         // when glimpses are taken, in order
-	chance   *rand.Rand          // who is looked at
-	assaults int                 // things that adversaries sent
-	loots    []*loot             // copies of devices that thieves took
-	shelf    map[string]group.Op // public records that disks share
+	nextLook []time.Time          // when glimpses are taken, in order
+	chance   *rand.Rand           // who is looked at
+	assaults int                  // things that adversaries sent
+	loots    []*loot              // copies of devices that thieves took
+	shelf    map[string]*group.Op // keys and public records that disks share
 }
 
 // side is an island of a partition, by number.
@@ -80,7 +80,7 @@ func newWorld(s Scenario) (*world, error) {
 		net: rand.New(stream(s.Seed, "network")), faults: rand.New(stream(s.Seed, "faults")),
 		wire: sha256.New(), history: &history{},
 		engine: s.config(), captured: map[string]capture{}, welcomes: map[string][]byte{}, senderData: map[string][]byte{},
-		shelf: map[string]group.Op{},
+		shelf: map[string]*group.Op{}, blocks: blockNumbers{map[slice]int{}, map[[sha256.Size]byte]int{}},
 	}
 	clocks := rand.New(stream(s.Seed, "clocks"))
 	for i := range s.devices() {
@@ -119,32 +119,9 @@ func (w *world) members() []*device {
 	return out
 }
 
-// event is something that will happen.
-type event struct {
-	at    time.Time
-	order uint64 // ties are broken by the order of scheduling
-	f     func()
-}
-
-type agenda []event
-
-func (a agenda) Len() int { return len(a) }
-func (a agenda) Less(i, j int) bool {
-	return a[i].at.Before(a[j].at) || a[i].at.Equal(a[j].at) && a[i].order < a[j].order
-}
-func (a agenda) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
-func (a *agenda) Push(x any)   { *a = append(*a, x.(event)) }
-func (a *agenda) Pop() any {
-	last := len(*a) - 1
-	e := (*a)[last]
-	(*a)[last] = event{}
-	*a = (*a)[:last]
-	return e
-}
-
 func (w *world) at(t time.Time, f func()) {
 	w.count++
-	heap.Push(&w.agenda, event{t, w.count, f})
+	w.agenda.add(event{t, w.count, f})
 }
 
 func (w *world) after(d time.Duration, f func()) { w.at(w.now.Add(d), f) }
@@ -172,7 +149,7 @@ func (w *world) run(until time.Time, done func() bool) {
 		}
 		w.look(w.agenda[0].at)
 		w.glance(w.agenda[0].at)
-		e := heap.Pop(&w.agenda).(event)
+		e := w.agenda.next()
 		if burst++; e.at.After(w.now) {
 			w.now, burst = e.at, 0
 		}
