@@ -341,6 +341,6 @@ func (s *step) headEpoch() (*epoch, error) {
 	return nil, fmt.Errorf("%w: the head %s has no epoch", ErrInternal, text(s.head))
 }
 
-func mlsEnv(e Env) mls.Env { return mls.Env{Now: e.Now, Rand: e.Rand, Parallel: e.Parallel} }
+func mlsEnv(e Env) mls.Env { return mls.Env{Now: e.Now, Rand: e.Rand, Parallel: e.Parallel, Once: e.Once} }
 
 func sameKey(a []byte, key string) bool { return bytes.Equal(a, []byte(key)) }

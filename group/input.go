@@ -6,11 +6,13 @@ import (
 )
 
 // Env is everything impure that a Step may use, handed in by the caller.
-// Results never depend on Parallel's schedule; nil means a plain loop.
+// Results never depend on Parallel's schedule; nil means a plain loop. Nor do
+// they depend on Once, which is that of mls.Env and may be nil, too.
 type Env struct {
 	Now      time.Time
 	Rand     io.Reader
 	Parallel func(n int, f func(i int))
+	Once     func(sum [32]byte, check func() bool) bool
 }
 
 // Input is one of Receive, Hear, Send, Change, Leave and Tick.

@@ -96,12 +96,12 @@ func (s *suite) signWithLabel(signer Signer, label string, content []byte) ([]by
 
 // verifyWithLabel is VerifyWithLabel of Section 5.1.2.
 func (s *suite) verifyWithLabel(public []byte, label string, content, signature []byte) error {
-	return s.verifyContent(public, label, signContent(label, content), signature)
+	return s.verifyContent(Env{}, public, label, signContent(label, content), signature)
 }
 
 // verifyContent is verifyWithLabel for a SignContent that was made.
-func (s *suite) verifyContent(public []byte, label string, signed, signature []byte) error {
-	if !s.sig.verify(public, signed, signature) {
+func (s *suite) verifyContent(env Env, public []byte, label string, signed, signature []byte) error {
+	if !env.verify(s, public, signed, signature) {
 		return fmt.Errorf("%w: %s", ErrSignature, label)
 	}
 	return nil

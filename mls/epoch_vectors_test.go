@@ -257,7 +257,7 @@ func (p *protection) openPrivate(t *testing.T, b, want []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.verify(p.s, p.context, p.v.SignaturePub); err != nil {
+	if err := a.verify(p.s, Env{}, p.context, p.v.SignaturePub); err != nil {
 		t.Error(err)
 	}
 	wantBytes(t, "content", body(&a.Content), want)
@@ -273,7 +273,7 @@ func (p *protection) openPublic(t *testing.T, b, want []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.verify(p.s, p.context, p.v.SignaturePub); err != nil {
+	if err := a.verify(p.s, Env{}, p.context, p.v.SignaturePub); err != nil {
 		t.Error(err)
 	}
 	wantBytes(t, "content", body(&a.Content), want)

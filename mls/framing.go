@@ -213,7 +213,8 @@ func (a *AuthenticatedContent) ref(s *suite) []byte {
 
 // tbs is FramedContentTBS: what the signature covers.
 func (a *AuthenticatedContent) tbs(context []byte) []byte {
-	w := &writer{}
+	c := &a.Content
+	w := &writer{make([]byte, 0, len(c.GroupID)+len(c.AuthenticatedData)+len(c.Data)+len(context)+64)}
 	w.u16(mls10)
 	w.u16(uint16(a.WireFormat))
 	a.Content.write(w)
@@ -241,8 +242,9 @@ func (a *AuthenticatedContent) sign(s *suite, context []byte, signer Signer) err
 	return nil
 }
 
-func (a *AuthenticatedContent) verify(s *suite, context, key []byte) error {
-	if err := s.verifyWithLabel(key, "FramedContentTBS", a.tbs(context), a.Auth.Signature); err != nil {
+func (a *AuthenticatedContent) verify(s *suite, env Env, context, key []byte) error {
+	const label = "FramedContentTBS"
+	if err := s.verifyContent(env, key, label, signContent(label, a.tbs(context)), a.Auth.Signature); err != nil {
 		return fmt.Errorf("mls: frame of %v: %w", a.Content.Sender, err)
 	}
 	return nil
@@ -257,8 +259,9 @@ const (
 
 // contentHash names the content of a frame.
 func (a *AuthenticatedContent) contentHash(s *suite, context []byte, label string) []byte {
-	w := &writer{}
-	w.vec(a.tbs(context))
+	tbs := a.tbs(context)
+	w := &writer{make([]byte, 0, len(tbs)+len(a.Auth.Signature)+16)}
+	w.vec(tbs)
 	w.vec(a.Auth.Signature)
 	return s.refHash(label, w.buf)
 }

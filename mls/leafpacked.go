@@ -36,6 +36,7 @@ func (l packedLeaf) unpack() *LeafNode {
 // leafVerifier verifies leaves one after the other, in the same memory.
 type leafVerifier struct {
 	s            *suite
+	env          Env
 	groupID      []byte
 	raw          []byte
 	tbs, content writer
@@ -52,7 +53,7 @@ func (v *leafVerifier) verify(packed packedLeaf, index LeafIndex) error {
 	v.tbs.buf = v.tbs.buf[:0]
 	l.writeTBS(&v.tbs, v.groupID, index)
 	v.content.buf = appendSignContent(v.content.buf[:0], labelLeafNodeTBS, v.tbs.buf)
-	if err := v.s.verifyContent(l.SignatureKey, labelLeafNodeTBS, v.content.buf, l.Signature); err != nil {
+	if err := v.s.verifyContent(v.env, l.SignatureKey, labelLeafNodeTBS, v.content.buf, l.Signature); err != nil {
 		return fmt.Errorf("%w: %w", ErrLeafNode, err)
 	}
 	return nil

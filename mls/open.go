@@ -118,7 +118,7 @@ func (e *Epoch) openWith(f *framer, m *PrivateMessage, d senderData, key ratchet
 	if err != nil {
 		return nil, err
 	}
-	if err := a.verify(e.suite, e.encoded, leaf.SignatureKey); err != nil {
+	if err := a.verify(e.suite, o.Env, e.encoded, leaf.SignatureKey); err != nil {
 		return nil, err
 	}
 	if e.schedule == DMLS {
@@ -147,7 +147,7 @@ func (e *Epoch) OpenPublic(m *PublicMessage, o OpenOptions) (*Opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.verify(e.suite, e.encoded, key); err != nil {
+	if err := a.verify(e.suite, o.Env, e.encoded, key); err != nil {
 		return nil, err
 	}
 	return e.take(a, 0, change{}, o)

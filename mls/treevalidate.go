@@ -42,7 +42,7 @@ func (t *RatchetTree) verifyLeaves(groupID []byte, env Env) error {
 	errs := make([]error, len(leaves))
 	const run = 8
 	env.each((len(leaves)+run-1)/run, func(part int) {
-		v := leafVerifier{s: t.s, groupID: groupID}
+		v := leafVerifier{s: t.s, env: env, groupID: groupID}
 		for i := part * run; i < min((part+1)*run, len(leaves)); i++ {
 			errs[i] = v.verify(leaves[i], indexes[i])
 		}

@@ -2,12 +2,14 @@ package sim
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/dmlsd/dmls/group"
@@ -48,6 +50,7 @@ type device struct {
 	host     *device               // who invited it; nil for the creator
 	joined   bool
 	asked    *answer           // what status says; nil: it is to be asked
+	opened   []group.LogEntry  // what logged says; likewise
 	shown    []telling         // what its user was told
 	wrong    []string          // verdicts that no honest frame deserves, and broken invariants
 	commits  map[string][]byte // its records of commits, by CID, also those it dropped
@@ -80,7 +83,9 @@ func newDevice(w *world, number int) (*device, error) {
 
 func (d *device) key() string { return hex.EncodeToString(d.id.ID()) }
 
-func (d *device) env() group.Env { return group.Env{Now: d.world.now.Add(d.skew), Rand: d.rand} }
+func (d *device) env() group.Env {
+	return group.Env{Now: d.world.now.Add(d.skew), Rand: d.rand, Once: d.world.once}
+}
 
 // boot starts a life of the device on its disk.
 func (d *device) boot() error {
@@ -92,7 +97,7 @@ func (d *device) boot() error {
 	if err != nil {
 		return fmt.Errorf("sim: %s: %w", d.name, err)
 	}
-	d.driver, d.asked = driver, nil
+	d.driver, d.asked, d.opened = driver, nil, nil
 	if err := driver.Start(d.env()); err != nil {
 		return fmt.Errorf("sim: %s: %w", d.name, err)
 	}
@@ -152,9 +157,9 @@ func (d *device) do(in ...node.Input) []node.Outcome {
 	if d.driver == nil || len(all) == 0 {
 		return nil
 	}
-	d.asked = nil
+	d.asked, d.opened = nil, nil
 	out := d.driver.Do(context.Background(), d.env(), all...)
-	d.asked = nil
+	d.asked, d.opened = nil, nil
 	if d.dead || d.store.closed {
 		d.world.crash(d, "amid its work")
 		return nil
@@ -238,15 +243,52 @@ func (d *device) status() (group.Status, bool) {
 	}
 	if d.asked == nil {
 		st, err := d.driver.Status(d.world.gid)
+		st.Members = d.world.sameMembers(st.Members)
 		d.asked = &answer{st, err == nil}
 	}
 	return d.asked.Status, d.asked.ok
 }
 
-// answer is what status said.
+// answer is what status said, but for what only the device itself says of the
+// members.
 type answer struct {
 	group.Status
 	ok bool
+}
+
+// sameMembers returns one slice for equal ones: a thousand devices name the same
+// thousand members.
+func (w *world) sameMembers(ms []group.Member) []group.Member {
+	for i := range ms {
+		ms[i].Self, ms[i].Stands = false, ""
+	}
+	if !slices.Equal(ms, w.roster) {
+		w.roster = ms
+	}
+	return w.roster
+}
+
+// logged lists the frames that the device has opened, in canonical order. It must
+// be up.
+func (d *device) logged() ([]group.LogEntry, error) {
+	if d.opened == nil {
+		entries, err := d.driver.Log(d.world.gid)
+		if err != nil {
+			return nil, err
+		}
+		if last := d.world.entries; slices.EqualFunc(entries, last, sameEntry) {
+			entries = last // kept once
+		}
+		d.opened, d.world.entries = entries, entries
+	}
+	return d.opened, nil
+}
+
+func sameEntry(a, b group.LogEntry) bool {
+	actions := slices.Equal(a.Actions, b.Actions)
+	a.Actions, b.Actions = nil, nil
+	return actions && a.CID == b.CID && a.Kind == b.Kind && a.From == b.From && a.Name == b.Name && a.Epoch == b.Epoch &&
+		a.Parent == b.Parent && a.Seq == b.Seq
 }
 
 // log is the device's event log as its disk has it.
@@ -272,9 +314,9 @@ func (d *device) reloaded(log []group.LogEntry) string {
 	if err != nil {
 		return err.Error()
 	}
-	was, _ := d.status()
-	is, err := again.Status(d.world.gid)
-	if err != nil {
+	was, errA := d.driver.Status(d.world.gid)
+	is, errB := again.Status(d.world.gid)
+	if err := cmp.Or(errA, errB); err != nil {
 		return err.Error()
 	}
 	was.Parked, is.Parked = 0, 0
@@ -286,8 +328,8 @@ func (d *device) reloaded(log []group.LogEntry) string {
 		return fmt.Sprintf("a log of %d frames (%v), was %d", len(entries), err, len(log))
 	}
 	for i := range log {
-		if a, b, ok := same(log[i], entries[i]); !ok {
-			return fmt.Sprintf("frame %s, was %s", b, a)
+		if !sameEntry(log[i], entries[i]) {
+			return fmt.Sprintf("frame %+v, was %+v", entries[i], log[i])
 		}
 	}
 	ra, errA := d.driver.Records(d.world.gid)

@@ -175,7 +175,7 @@ func metered(s Scenario, told ...func(*meter)) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.meter, w.trace = newMeter(), &trace{}
+	w.meter, w.trace, w.once = newMeter(), &trace{}, nil
 	for _, f := range told {
 		f(w.meter)
 	}

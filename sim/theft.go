@@ -76,13 +76,7 @@ func (w *world) book() (*ledger, error) {
 		if !d.joined {
 			continue
 		}
-		tells, err := d.driver, error(nil)
-		if tells == nil {
-			if tells, err = d.loaded(); err != nil {
-				return nil, fmt.Errorf("sim: book of %s: %w", d.name, err)
-			}
-		}
-		frames, err := tells.Log(w.gid)
+		frames, err := d.onDisk()
 		if err != nil {
 			return nil, fmt.Errorf("sim: book of %s: %w", d.name, err)
 		}
@@ -97,6 +91,18 @@ func (w *world) book() (*ledger, error) {
 		}
 	}
 	return w.account(logs), nil
+}
+
+// onDisk is logged, of a device that may be down.
+func (d *device) onDisk() ([]group.LogEntry, error) {
+	if d.driver != nil {
+		return d.logged()
+	}
+	tells, err := d.loaded()
+	if err != nil {
+		return nil, err
+	}
+	return tells.Log(d.world.gid)
 }
 
 // differ compares what thieves read with what the rules let them read. A

@@ -209,7 +209,7 @@ func (r *run) rank(d *device, t *task, up bool) bool {
 func (r *run) others(d *device, t *task) []group.Member {
 	st, _ := d.status()
 	return slices.DeleteFunc(slices.Clone(st.Members), func(m group.Member) bool {
-		return m.Self || len(t.Of) > 0 && !slices.ContainsFunc(t.Of, func(i int) bool { return r.devices[i].key() == m.ID })
+		return m.ID == d.key() || len(t.Of) > 0 && !slices.ContainsFunc(t.Of, func(i int) bool { return r.devices[i].key() == m.ID })
 	})
 }
 

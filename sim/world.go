@@ -30,8 +30,9 @@ type world struct {
 	said    map[string]*saying // acknowledged messages, by text
 	order   []string           // their texts, in order
 	blocks  blockNumbers
-	quiet   bool    // no loss and no repeats: while the group forms
-	deaf    *device // is left out when the islands are healed; for tests
+	once    func(sum [32]byte, check func() bool) bool // of group.Env
+	quiet   bool                                       // no loss and no repeats: while the group forms
+	deaf    *device                                    // is left out when the islands are healed; for tests
 	net     *rand.Rand
 	faults  *rand.Rand
 	wire    hash.Hash // of all that was sent, in order
@@ -61,6 +62,8 @@ type world struct {
 	assaults int                  // things that adversaries sent
 	loots    []*loot              // copies of devices that thieves took
 	shelf    map[string]*group.Op // keys and public records that disks share
+	roster   []group.Member       // as a device named them last
+	entries  []group.LogEntry     // likewise
 }
 
 // side is an island of a partition, by number.
@@ -82,6 +85,7 @@ func newWorld(s Scenario) (*world, error) {
 		engine: s.config(), captured: map[string]capture{}, welcomes: map[string][]byte{}, senderData: map[string][]byte{},
 		shelf: map[string]*group.Op{}, blocks: blockNumbers{map[slice]int{}, map[[sha256.Size]byte]int{}},
 	}
+	w.once = remembers()
 	clocks := rand.New(stream(s.Seed, "clocks"))
 	for i := range s.devices() {
 		d, err := newDevice(w, i)
@@ -100,6 +104,22 @@ func newWorld(s Scenario) (*world, error) {
 		}
 	}
 	return w, nil
+}
+
+// remembers has each signature verified by the first device that gets it, and not
+// by a thousand. What is measured in processor time goes without.
+func remembers() func(sum [32]byte, check func() bool) bool {
+	good := map[[32]byte]struct{}{}
+	return func(sum [32]byte, check func() bool) bool {
+		if _, ok := good[sum]; ok {
+			return true
+		}
+		if !check() {
+			return false
+		}
+		good[sum] = struct{}{}
+		return true
+	}
 }
 
 func (w *world) fail(err error) {
