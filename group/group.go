@@ -34,9 +34,10 @@ type epoch struct {
 	sent   map[ratchet]uint64  // smallest seq of frames that were sent here
 	kept   map[cid.Cid][]byte  // blocks whose keys stay: handshakes and our own frames, for proofs
 	born   time.Time
-	reads  time.Time // of a rival Welcome: what was said there has until then to come; in memory only
-	old    bool      // of an incarnation that this device gave up; opens messages only
-	seeds  seeds     // of its base, if it is old
+	reads  time.Time             // of a rival Welcome: what was said there has until then to come; in memory only
+	old    bool                  // of an incarnation that this device gave up; opens messages only
+	seeds  seeds                 // of its base, if it is old
+	found  map[string]dag.Member // members that find was asked for
 }
 
 func newEpoch(id dag.ID, e *mls.Epoch, info groupInfo, leaves leafTable) *epoch {
@@ -44,13 +45,23 @@ func newEpoch(id dag.ID, e *mls.Epoch, info groupInfo, leaves leafTable) *epoch 
 		seen: map[string]struct{}{}, sent: map[ratchet]uint64{}, kept: map[cid.Cid][]byte{}}
 }
 
-// find returns the member with a signature key. That there is none takes
-// O(log n).
+// find returns the member with a signature key. It looks through all of them
+// once for each; that there is none takes O(log n).
 func (e *epoch) find(key string) dag.Member {
+	if m, ok := e.found[key]; ok {
+		return m
+	}
 	if !e.mls.Tree().HasSignatureKey([]byte(key)) {
 		return ""
 	}
-	return e.leaves.find(key)
+	m := e.leaves.find(key)
+	if e.found == nil {
+		e.found = map[string]dag.Member{}
+	}
+	if m != "" {
+		e.found[key] = m
+	}
+	return m
 }
 
 // ratchet names one of the two ratchets of a sender in an epoch.
@@ -341,6 +352,8 @@ func (s *step) headEpoch() (*epoch, error) {
 	return nil, fmt.Errorf("%w: the head %s has no epoch", ErrInternal, text(s.head))
 }
 
-func mlsEnv(e Env) mls.Env { return mls.Env{Now: e.Now, Rand: e.Rand, Parallel: e.Parallel, Once: e.Once} }
+func mlsEnv(e Env) mls.Env {
+	return mls.Env{Now: e.Now, Rand: e.Rand, Parallel: e.Parallel, Once: e.Once}
+}
 
 func sameKey(a []byte, key string) bool { return bytes.Equal(a, []byte(key)) }

@@ -226,6 +226,7 @@ func (l *loader) readFrame(kind, rest string, value []byte) error {
 		if err != nil {
 			return err
 		}
+		m.name = c
 		l.frames[c] = m
 	}
 	return nil

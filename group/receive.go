@@ -92,6 +92,7 @@ func (s *step) parse(block []byte, from string) (arrival, error) {
 		return arrival{}, fmt.Errorf("%w: %w: %w", ErrMalformed, errNoFrame, err)
 	}
 	a := arrival{cid: c, block: block, from: from, frame: f, header: f.Header()}
+	s.shareNames(&a.header.Links)
 	if !bytes.Equal(a.header.GroupID, s.gid) {
 		return arrival{}, fmt.Errorf("%w: %w", ErrWrongGroup, errNoFrame)
 	}

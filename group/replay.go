@@ -67,7 +67,7 @@ func (g *Group) replayCommit(v *commit, m *meta) error {
 	if p == nil {
 		return nil
 	}
-	p.seen[string(m.Content)] = struct{}{}
+	p.seen[m.Content] = struct{}{}
 	if e := g.epochs[v.ID]; e != nil {
 		e.leaves = p.leaves.with(v)
 	}
@@ -79,6 +79,7 @@ func (l *loader) derive() {
 	l.relink()
 	for _, c := range l.bySettling() {
 		if m := l.frames[c]; m.Status != seeded {
+			l.shareNames(&m.Links)
 			l.queueBlock(c, m)
 			l.order = append(l.order, c)
 		}

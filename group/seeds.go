@@ -45,7 +45,7 @@ func (g *Group) seed() {
 	for r := range g.base.all() {
 		m := g.frames[r.Prev]
 		if m == nil {
-			m = &meta{Status: seeded}
+			m = &meta{Status: seeded, name: r.Prev}
 			g.frames[r.Prev] = m
 		}
 		if m.Status == seeded {

@@ -23,27 +23,29 @@ const (
 	refused           // wrong, but another frame follows it: held, so that all who open that one know its chain
 )
 
-// meta is what stays of a settled frame: its place in the frame graph.
+// meta is what stays of a settled frame: its place in the frame graph. There are
+// as many as frames, so its fields stand as they pack best.
 type meta struct {
-	N       uint64 // order of settling on this device
-	Status  status
-	Type    uint8 // content type: 1 application, 2 proposal, 3 commit
-	Epoch   uint64
 	Links   frame.Links
 	Author  dag.Member // of opened frames and unopenable commits: proven
 	Said    dag.Member // of unread frames: whose chain its links continue, unproven
-	Content []byte     // labelled hash of an opened commit's content
+	Content string     // labelled hash of an opened commit's content
+	About   string     // of a proof the member, of a complaint the commit
 	Message [16]byte   // of an opened text
-	Kind    appKind    // of an opened application frame
-	At      int64      // when it settled here, Unix seconds
-	Size    uint32     // of the block
-	About   []byte     // of a proof the member, of a complaint the commit
+	N       uint64     // order of settling on this device
+	Epoch   uint64
+	At      int64  // when it settled here, Unix seconds
+	Size    uint32 // of the block
+	Status  status
+	Type    uint8   // content type: 1 application, 2 proposal, 3 commit
+	Kind    appKind // of an opened application frame
 
 	// In memory only.
-	whole bool   // all that it follows was delivered, or given up
-	seen  bool   // our own: somebody linked to it, or to what follows it
-	nth   uint32 // of its kind, by its sender, in its epoch
-	depth uint32 // longest way to a frame without a past, as far as held
+	whole bool    // all that it follows was delivered, or given up
+	seen  bool    // our own: somebody linked to it, or to what follows it
+	nth   uint32  // of its kind, by its sender, in its epoch
+	depth uint32  // longest way to a frame without a past, as far as held
+	name  cid.Cid // of which links to it share the bytes
 }
 
 // mute reports whether a frame stands nowhere.
@@ -62,6 +64,21 @@ func (g *Group) stand(c cid.Cid, m *meta) error {
 	return err
 }
 
+// shareNames has the links name frames that are held by the same bytes.
+func (g *Group) shareNames(l *frame.Links) {
+	share := func(c *cid.Cid) {
+		if m := g.frames[*c]; m != nil && m.name.Defined() {
+			*c = m.name
+		}
+	}
+	for _, c := range []*cid.Cid{&l.Joined, &l.Prev, &l.Parent, &l.Confirms} {
+		share(c)
+	}
+	for i := range l.After {
+		share(&l.After[i])
+	}
+}
+
 const (
 	typeApplication = 1
 	typeProposal    = 2
@@ -77,22 +94,23 @@ func (m *meta) marshal() []byte {
 	w.bytes(m.Links.Marshal())
 	w.bytes([]byte(m.Author))
 	w.bytes([]byte(m.Said))
-	w.bytes(m.Content)
+	w.bytes([]byte(m.Content))
 	w.b = append(w.b, m.Message[:]...)
 	w.u8(uint8(m.Kind))
 	w.u64(uint64(m.At))
 	w.u32(m.Size)
-	w.bytes(m.About)
+	w.bytes([]byte(m.About))
 	return w.b
 }
 
 func parseMeta(b []byte) (*meta, error) {
 	r := cursor{b: b}
-	m := &meta{N: r.u64(), Status: status(r.u8()), Type: r.u8(), Epoch: r.u64()}
+	m := &meta{}
+	m.N, m.Status, m.Type, m.Epoch = r.u64(), status(r.u8()), r.u8(), r.u64()
 	aad := r.bytes()
-	m.Author, m.Said, m.Content = dag.Member(r.bytes()), dag.Member(r.bytes()), r.bytes()
+	m.Author, m.Said, m.Content = dag.Member(r.bytes()), dag.Member(r.bytes()), string(r.bytes())
 	copy(m.Message[:], r.take(16))
-	m.Kind, m.At, m.Size, m.About = appKind(r.u8()), int64(r.u64()), r.u32(), r.bytes()
+	m.Kind, m.At, m.Size, m.About = appKind(r.u8()), int64(r.u64()), r.u32(), string(r.bytes())
 	err := r.done()
 	if err == nil {
 		m.Links, err = frame.ParseLinks(aad)
@@ -117,7 +135,7 @@ func (m *meta) past() []cid.Cid {
 // settle records a frame for good and wakes those that waited for it.
 func (s *step) settle(c cid.Cid, m *meta, block []byte) {
 	s.settled++
-	m.N, m.At, m.Size = s.settled, s.env.Now.Unix(), uint32(len(block))
+	m.name, m.N, m.At, m.Size = c, s.settled, s.env.Now.Unix(), uint32(len(block))
 	s.put(BlockKey(s.ID(), c), block, Public)
 	s.put(s.key("f/"+c.String()), m.marshal(), Public)
 	s.frames[c] = m

@@ -81,7 +81,7 @@ func (s *step) takeApplication(a arrival, e *epoch, o *mls.Opened) (Result, erro
 func (s *step) takeData(a arrival, e *epoch, author dag.Member, d appData) error {
 	h := a.header
 	s.settle(a.cid, &meta{Status: opened, Type: h.ContentType, Epoch: h.Epoch, Links: h.Links, Author: author,
-		Message: d.messageID(), Kind: d.Kind, About: d.about()}, a.block)
+		Message: d.messageID(), Kind: d.Kind, About: string(d.about())}, a.block)
 	switch {
 	case e.old:
 		return s.standIn(e, a, author)
@@ -96,7 +96,7 @@ func (s *step) takeData(a arrival, e *epoch, author dag.Member, d appData) error
 func (s *step) settleOpened(a arrival, author dag.Member, content []byte) {
 	h := a.header
 	s.settle(a.cid, &meta{Status: opened, Type: h.ContentType, Epoch: h.Epoch, Links: h.Links,
-		Author: author, Content: content}, a.block)
+		Author: author, Content: string(content)}, a.block)
 }
 
 // sent takes one block out of the outbox.

@@ -80,8 +80,8 @@ func (e *Epoch) Open(m *PrivateMessage, o OpenOptions) (*Opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	leaf := e.tree.Leaf(d.leaf)
-	if leaf == nil {
+	signer := e.tree.signatureKey(d.leaf)
+	if signer == nil {
 		return nil, fmt.Errorf("%w: sender at leaf %d", ErrMember, d.leaf)
 	}
 	if o.Sender != nil {
@@ -94,7 +94,7 @@ func (e *Epoch) Open(m *PrivateMessage, o OpenOptions) (*Opened, error) {
 		return nil, err
 	}
 	defer key.wipe()
-	out, err := e.openWith(f, m, d, key, leaf, tree, o)
+	out, err := e.openWith(f, m, d, key, signer, tree, o)
 	if err != nil {
 		tree.wipe()
 		return nil, err
@@ -113,12 +113,12 @@ func (e *Epoch) belongs(groupID []byte, number uint64) error {
 	return nil
 }
 
-func (e *Epoch) openWith(f *framer, m *PrivateMessage, d senderData, key ratchetKey, leaf *LeafNode, tree *treeChange, o OpenOptions) (*Opened, error) {
+func (e *Epoch) openWith(f *framer, m *PrivateMessage, d senderData, key ratchetKey, signer []byte, tree *treeChange, o OpenOptions) (*Opened, error) {
 	a, padding, err := f.open(m, d, key)
 	if err != nil {
 		return nil, err
 	}
-	if err := a.verify(e.suite, o.Env, e.encoded, leaf.SignatureKey); err != nil {
+	if err := a.verify(e.suite, o.Env, e.encoded, signer); err != nil {
 		return nil, err
 	}
 	if e.schedule == DMLS {

@@ -100,6 +100,18 @@ func (t *RatchetTree) Leaf(i LeafIndex) *LeafNode {
 	return t.root.descend(rootIndex(t.width), i).leaf.unpack()
 }
 
+// signatureKey returns the key of the member at an index, nil if there is none.
+func (t *RatchetTree) signatureKey(i LeafIndex) []byte {
+	if uint32(i) >= t.width {
+		return nil
+	}
+	l := t.root.descend(rootIndex(t.width), i).leaf
+	if l == "" {
+		return nil
+	}
+	return l.signatureKey()
+}
+
 // Leaves yields the members in the order of their indexes, as Leaf does.
 func (t *RatchetTree) Leaves() iter.Seq2[LeafIndex, *LeafNode] {
 	return func(yield func(LeafIndex, *LeafNode) bool) {

@@ -101,8 +101,9 @@ func (s *Store) Commit(ctx context.Context, ops []group.Op) error {
 }
 
 func (s *Store) apply(op group.Op) {
-	if was, ok := s.records[op.Key]; ok && s.hoard != nil && s.hoard(op.Key) {
-		if _, old := s.kept[op.Key]; !old {
+	if s.hoard != nil && s.hoard(op.Key) {
+		was, ok := s.records[op.Key]
+		if _, old := s.kept[op.Key]; ok && !old {
 			s.kept[op.Key] = group.Op{Key: op.Key, Value: was.value(), Class: was.class}
 		}
 	}
