@@ -16,10 +16,11 @@ import (
 // ask is for the Welcomes that answer an offer. Who holds none takes the offer
 // for withdrawn: its device is a member again.
 //
-//	struct { opaque joiner<V>; opaque ref<V>; opaque signature<V>; } Ask
+//	struct { opaque joiner<V>; opaque ref<V>; Stamp at; opaque signature<V>; } Ask
 type ask struct {
 	Joiner    dag.Member
 	Ref       []byte // KeyPackageRef of the offer
+	At        stamp
 	Signature []byte
 
 	from string // as in offer
@@ -30,6 +31,7 @@ func (a ask) content(gid []byte) []byte {
 	w.bytes(gid)
 	w.bytes([]byte(a.Joiner))
 	w.bytes(a.Ref)
+	a.At.write(&w)
 	return w.b
 }
 
@@ -38,13 +40,14 @@ func (a ask) marshal() []byte {
 	w.u8(uint8(signalAsk))
 	w.bytes([]byte(a.Joiner))
 	w.bytes(a.Ref)
+	a.At.write(&w)
 	w.bytes(a.Signature)
 	return w.b
 }
 
 func parseAsk(r *cursor) (ask, error) {
 	m, err := parseIncarnation(r.bytes())
-	a := ask{Joiner: m, Ref: r.bytes(), Signature: r.bytes()}
+	a := ask{Joiner: m, Ref: r.bytes(), At: r.stamp(), Signature: r.bytes()}
 	if err == nil {
 		err = r.done()
 	}
@@ -55,7 +58,8 @@ func parseAsk(r *cursor) (ask, error) {
 // question on: another may have answered.
 func (s *step) hearAsk(a ask) {
 	key := keyOf(a.Joiner)
-	if key == keyOf(s.self) || len(a.Ref) != sha256.Size || !s.signedBy(a.Joiner, labelAsk, a.content(s.gid), a.Signature) {
+	if key == keyOf(s.self) || len(a.Ref) != sha256.Size ||
+		!s.signedBy(a.Joiner, labelAsk, a.content(s.gid), a.Signature) || !s.newest("joiner", key, a.At) {
 		return
 	}
 	if s.epochs[s.head] != nil && s.mayPassOn("ask", a.Joiner, a.Ref) {
@@ -72,7 +76,7 @@ func (s *step) hearAsk(a ask) {
 // does not repeat its offers: it would be added again for what it has.
 func (s *step) sendAsks() error {
 	for _, j := range s.rejoins {
-		a := ask{Joiner: j.offer.Joiner, Ref: j.offer.ref}
+		a := ask{Joiner: j.offer.Joiner, Ref: j.offer.ref, At: s.stamp()}
 		var err error
 		if a.Signature, err = s.signed(labelAsk, a.content(s.gid)); err != nil {
 			return err

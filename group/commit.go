@@ -32,6 +32,7 @@ type commit struct {
 	Gone       bool     // it removes this device: the child is not for us
 	Erased     bool     // the child's secrets are gone
 	Base       bool     // not a commit that was opened here: the base itself
+	Welcomed   bool     // a Welcome led here: once the child is erased, none does again
 	Shown      []string // what of it was shown for approval or as dropped
 	Settled    bool     // final and without open work: plans pass it over
 
@@ -53,6 +54,7 @@ type commitRecord struct {
 	Supersedes               [][]byte
 	Tag                      []byte
 	Gone, Erased, Base       bool
+	Welcomed                 bool `json:",omitempty"`
 	Settled                  bool
 	Shown                    []string
 }
@@ -62,7 +64,7 @@ func (c *commit) marshal() []byte {
 		Parent: []byte(c.Parent), Author: []byte(c.Author), Confirms: []byte(c.Confirms), Number: c.Number, Seq: c.Seq,
 		Added: toBytes(c.Added), Removed: toBytes(c.Removed), Left: toBytes(c.Left), Supersedes: toBytes(c.Supersedes),
 		Promoted: toBytes(c.Promoted), Demoted: toBytes(c.Demoted), Admins: toBytes(c.Admins),
-		Tag: c.Tag, Gone: c.Gone, Erased: c.Erased, Base: c.Base, Settled: c.Settled, Shown: c.Shown,
+		Tag: c.Tag, Gone: c.Gone, Erased: c.Erased, Base: c.Base, Welcomed: c.Welcomed, Settled: c.Settled, Shown: c.Shown,
 	})
 }
 
@@ -75,7 +77,7 @@ func parseCommit(id dag.ID, b []byte) (*commit, error) {
 		ID: id, Parent: dag.ID(r.Parent), Author: dag.Member(r.Author), Confirms: dag.ID(r.Confirms), Number: r.Number, Seq: r.Seq,
 		Added: fromBytes[dag.Member](r.Added), Removed: fromBytes[dag.Member](r.Removed), Left: fromBytes[dag.Member](r.Left),
 		Promoted: fromBytes[dag.Member](r.Promoted), Demoted: fromBytes[dag.Member](r.Demoted), Admins: fromBytes[dag.Member](r.Admins),
-		Supersedes: fromBytes[dag.ID](r.Supersedes), Tag: r.Tag, Gone: r.Gone, Erased: r.Erased, Base: r.Base, Settled: r.Settled, Shown: r.Shown,
+		Supersedes: fromBytes[dag.ID](r.Supersedes), Tag: r.Tag, Gone: r.Gone, Erased: r.Erased, Base: r.Base, Welcomed: r.Welcomed, Settled: r.Settled, Shown: r.Shown,
 	}, nil
 }
 
@@ -194,6 +196,9 @@ func (s *step) describe(id cid.Cid, l frame.Links, e *epoch, sender uint32, o co
 	c := &commit{
 		ID: idOf(id), Parent: e.id, Number: o.number, Author: e.leaves.get(sender), Seq: l.Seq,
 		Confirms: linkID(l.Confirms), Tag: o.tag,
+	}
+	if was := s.commits[c.ID]; was != nil { // a Welcome came before its commit
+		c.Welcomed = was.Welcomed
 	}
 	for _, t := range l.Supersedes {
 		c.Supersedes = append(c.Supersedes, idOf(t))

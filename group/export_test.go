@@ -45,7 +45,7 @@ func (g *Group) SendRaw(env Env, kind uint8, body []byte) (Output, error) {
 // Notice makes a notice signed by this device.
 func (g *Group) Notice(to dag.Member, head cid.Cid) []byte {
 	s := &step{Group: g}
-	n := notice{Joiner: to, Head: head, Signer: g.id.ID()}
+	n := notice{Joiner: to, Head: head, Signer: g.self, At: g.stamp()}
 	n.Signature, _ = s.signed(labelNotice, n.content(g.gid))
 	return g.gossip.SealSignal(n.marshal())
 }
@@ -53,7 +53,7 @@ func (g *Group) Notice(to dag.Member, head cid.Cid) []byte {
 // NoticeAt is a notice that names the incarnation that the head has.
 func (g *Group) NoticeAt(to dag.Member, head cid.Cid, present dag.ID) []byte {
 	s := &step{Group: g}
-	n := notice{Joiner: to, Head: head, Present: present, Signer: g.id.ID()}
+	n := notice{Joiner: to, Head: head, Present: present, Signer: g.self, At: g.stamp()}
 	n.Signature, _ = s.signed(labelNotice, n.content(g.gid))
 	return g.gossip.SealSignal(n.marshal())
 }
@@ -61,21 +61,21 @@ func (g *Group) NoticeAt(to dag.Member, head cid.Cid, present dag.ID) []byte {
 // Gone is a notice that an incarnation was removed.
 func (g *Group) Gone(to dag.Member, head cid.Cid) []byte {
 	s := &step{Group: g}
-	n := notice{Joiner: to, Head: head, Gone: true, Signer: g.id.ID()}
+	n := notice{Joiner: to, Head: head, Gone: true, Signer: g.self, At: g.stamp()}
 	n.Signature, _ = s.signed(labelNotice, n.content(g.gid))
 	return g.gossip.SealSignal(n.marshal())
 }
 
 func (g *Group) Offer(joiner dag.Member, head cid.Cid, kp []byte) []byte {
 	s := &step{Group: g}
-	o := offer{Joiner: joiner, Head: head, KeyPackage: kp}
+	o := offer{Joiner: joiner, Head: head, KeyPackage: kp, At: g.stamp()}
 	o.Signature, _ = s.signed(labelOffer, o.content(g.gid))
 	return g.gossip.SealSignal(o.marshal())
 }
 
 // Ask asks for the Welcomes of an offer, or withdraws it.
 func (g *Group) Ask(joiner dag.Member, kp []byte) []byte {
-	s, a := &step{Group: g}, ask{Joiner: joiner}
+	s, a := &step{Group: g}, ask{Joiner: joiner, At: g.stamp()}
 	if p, err := mls.ParseKeyPackage(kp); err == nil {
 		a.Ref = p.Ref()
 	}

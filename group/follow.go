@@ -214,10 +214,14 @@ func (s *step) outOf(by *commit) error {
 // stay takes back a removal that turns out not to hold.
 func (s *step) stay() {
 	if s.state == removed && !s.ejected && !s.deserted() {
-		s.state, s.goneAt, s.dirty = member, time.Time{}, true
-		if _, ok := s.liars[s.self]; ok {
-			s.state = copied
-		}
+		s.memberAgain()
+	}
+}
+
+func (s *step) memberAgain() {
+	s.state, s.goneAt, s.dirty = member, time.Time{}, true
+	if _, ok := s.liars[s.self]; ok {
+		s.state = copied
 	}
 }
 

@@ -42,6 +42,13 @@ var parsers = map[string]func([]byte) ([]byte, error){
 		}
 		return m.marshal(), nil
 	},
+	"word": func(b []byte) ([]byte, error) {
+		w, err := parseWord(b)
+		if err != nil {
+			return nil, err
+		}
+		return w.marshal(), nil
+	},
 	"notice": func(b []byte) ([]byte, error) {
 		n, err := parseNotice(&cursor{b: b})
 		if err != nil {
@@ -79,7 +86,8 @@ func FuzzParsers(f *testing.F) {
 		"leaves": leaves.set(3, m).marshal(),
 		"chain":  chain{3, cid.Undef}.marshal(), // of links that name nothing
 		"frame":  meta.marshal(),
-		"notice": (notice{Joiner: m, Head: c, Present: idOf(c), Signer: []byte("s"), Signature: []byte("t")}).marshal()[1:],
+		"word":   word{by: m, at: stamp{1, 2}, gone: true}.marshal(),
+		"notice": (notice{Joiner: m, Head: c, Present: idOf(c), Signer: m, At: stamp{1, 2}, Signature: []byte("t")}).marshal()[1:],
 		"offer":  (&offer{Joiner: m, Head: c, KeyPackage: []byte("k"), Signature: []byte("t")}).marshal()[1:],
 		"ask":    (ask{Joiner: m, Ref: []byte("r"), Signature: []byte("t")}).marshal()[1:],
 	}

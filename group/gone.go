@@ -1,9 +1,12 @@
 package group
 
 import (
+	"slices"
+
 	"github.com/ipfs/go-cid"
 
 	"github.com/dmlsd/dmls/dag"
+	"github.com/dmlsd/dmls/group/internal/plan"
 )
 
 // A device that was added on a branch which lost may have been added again and
@@ -21,11 +24,6 @@ func (s *step) tellGone(f *meta) {
 	m := s.speaker(f)
 	if m == "" || e.find(keyOf(m)) != "" || s.onChain(addedBy(m)) {
 		return
-	}
-	for _, o := range s.plans().Strays {
-		if o.Who.Key == keyOf(m) {
-			return // it is told where the head is
-		}
 	}
 	s.tell("gone", notice{Joiner: m, Gone: true})
 }
@@ -132,14 +130,19 @@ func (g *Group) onChain(id dag.ID) bool {
 	return false
 }
 
+// strays reports whether a plan brings a device back that is not on the head.
+func (s *step) strays(key string) bool {
+	return slices.ContainsFunc(s.plans().Strays, func(o plan.Op) bool { return o.Who.Key == key })
+}
+
 // sayWhere sends what there is to tell.
 func (s *step) sayWhere() error {
 	e := s.epochs[s.head]
 	for _, n := range s.due.tell {
-		if s.state != member || e == nil || e.leaves.has(n.Joiner) == n.Gone {
-			continue // the head has moved
+		if s.state != member || e == nil || e.leaves.has(n.Joiner) == n.Gone || n.Gone && s.strays(keyOf(n.Joiner)) {
+			continue // the head has moved, or it is told where that is
 		}
-		n.Head, n.Signer = cidOf(s.head), s.id.ID()
+		n.Head = cidOf(s.head)
 		if err := s.notifyWith(n); err != nil {
 			return err
 		}
@@ -154,6 +157,6 @@ func (s *step) believeGone(n notice) {
 		return
 	}
 	s.state, s.ejected, s.goneAt, s.noticed, s.dirty = removed, true, s.env.Now, s.settled, true
-	s.emit(Event{Kind: KindRemoved, Head: n.Head.String(), From: hexKey(string(n.Signer)), Name: s.names[string(n.Signer)],
+	s.emit(Event{Kind: KindRemoved, Head: n.Head.String(), From: hexKey(keyOf(n.Signer)), Name: s.names[keyOf(n.Signer)],
 		Why: "removed on a branch that this device cannot read"})
 }

@@ -163,7 +163,7 @@ type Group struct {
 	diverged bool                           // members went on where this device cannot read, and that was said
 	ejected  bool                           // the others say that they removed this device where it cannot read
 	halves   bool                           // so did members who were removed here and removed us
-	notified map[string]bool                // members that told us so, by key
+	said     map[string]word                // what members said last of another head, by key
 	present  dag.ID                         // the commit that added our key to the head that they told of, "" if none did
 	told     bool                           // present is known
 	noticed  uint64                         // frames settled when they did
@@ -208,7 +208,7 @@ func newGroup(c Config, id Identity) *Group {
 		unsent: map[cid.Cid][]byte{}, seen: map[cid.Cid]struct{}{}, nodes: map[string]int{}, messages: map[string]struct{}{},
 		forks: map[dag.ID]string{}, liars: map[dag.Member]*liar{}, waiting: map[cid.Cid]*parked{}, waiters: map[cid.Cid][]cid.Cid{}, leaves: map[dag.ID][]cid.Cid{},
 		peerParked: map[string]*share{}, ends: map[chain]cid.Cid{}, delayed: map[cid.Cid]time.Time{}, budgets: map[dag.Member]time.Time{}, rejected: map[cid.Cid]error{},
-		offers: map[string]*offer{}, answered: map[string]answer{}, seeds: map[dag.ID]seeds{}, gaps: map[chain]map[cid.Cid]struct{}{}, due: newDue(),
+		offers: map[string]*offer{}, answered: map[string]answer{}, seeds: map[dag.ID]seeds{}, gaps: map[chain]map[cid.Cid]struct{}{}, said: map[string]word{}, due: newDue(),
 	}
 }
 

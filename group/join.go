@@ -188,7 +188,7 @@ func (s *step) enter(w *welcomed, back *epoch) error {
 	s.next, s.prev = 0, cidOf(addedBy(s.self))
 	known := s.baseCommit(s.root, e.Number()) // by what was read on a branch that was left
 	c := *known
-	c.Base, c.Settled, c.Gone = true, false, false
+	c.Base, c.Welcomed, c.Settled, c.Gone = true, true, false, false
 	s.commits[s.root] = &c
 	s.seed()
 	s.writeCommit(s.commits[s.root])
@@ -208,7 +208,9 @@ func (s *step) enter(w *welcomed, back *epoch) error {
 	}
 	s.learnNames(e)
 	s.arrivedBefore(w.gone)
+	relay := s.due.relay // what was passed on lately
 	s.due = newDue()
+	s.due.relay = relay
 	s.due.headMoved()
 	return nil
 }

@@ -124,6 +124,12 @@ func (l *loader) read(key string, value []byte) error {
 		return l.readSeeds(rest, value)
 	case "gap":
 		return l.readGap(rest, value)
+	case "word":
+		w, err := parseWord(value)
+		if err != nil {
+			return err
+		}
+		l.said[keyOf(w.by)] = w
 	case "rejoin":
 		r, err := parseRejoin(value)
 		if err != nil {
@@ -284,6 +290,7 @@ func (l *loader) counters(st stateRecord) error {
 	var err error
 	l.info = groupInfo{Policy: st.Policy, Name: st.Name}
 	l.diverged, l.halves, l.ejected = st.Diverged, st.Halves, st.Ejected
+	l.present, l.told, l.noticed = dag.ID(st.Present), st.Told, st.Noticed
 	l.generation, l.cursor, l.settled, l.next = st.Generation, st.Cursor, st.Settled, st.Next
 	l.self, l.leaveIn, l.Group.state = dag.Member(st.Self), dag.ID(st.LeaveIn), st.State
 	if l.prev, err = cid.Decode(st.Prev); err != nil {

@@ -81,7 +81,7 @@ func (s *step) notices() error {
 // notify tells an incarnation where the head is, unless its device has offered
 // a KeyPackage that can be taken there.
 func (s *step) notify(m dag.Member) error {
-	n := notice{Joiner: m, Head: cidOf(s.head), Signer: s.id.ID()}
+	n := notice{Joiner: m, Head: cidOf(s.head)}
 	if now := s.epochs[s.head].find(keyOf(m)); now != "" {
 		n.Present = addedBy(now)
 	}
@@ -92,6 +92,7 @@ func (s *step) notify(m dag.Member) error {
 }
 
 func (s *step) notifyWith(n notice) (err error) {
+	n.Signer, n.At = s.self, s.stamp()
 	if n.Signature, err = s.signed(labelNotice, n.content(s.gid)); err != nil {
 		return err
 	}
@@ -103,15 +104,17 @@ func (s *step) notifyWith(n notice) (err error) {
 // offer that was answered is answered again: the Welcome may have been lost.
 func (s *step) hearOffer(o *offer) {
 	key := keyOf(o.Joiner)
-	if !s.signedBy(o.Joiner, labelOffer, o.content(s.gid), o.Signature) {
+	kp, err := mls.ParseKeyPackage(o.KeyPackage)
+	if err != nil || !sameKey(kp.LeafNode.SignatureKey, key) || !s.signedBy(o.Joiner, labelOffer, o.content(s.gid), o.Signature) ||
+		!s.newest("joiner", key, o.At) || s.outdated(o.Joiner, o.At) {
 		return
+	}
+	o.ref = kp.Ref()
+	if s.epochs[s.head] != nil && key != keyOf(s.self) && s.mayPassOn("offer", o.Joiner, o.ref) {
+		s.passOn(o.ref, o.from, o.marshal())
 	}
 	s.sawOffer(o)
-	kp, err := mls.ParseKeyPackage(o.KeyPackage)
-	if err != nil || !sameKey(kp.LeafNode.SignatureKey, key) {
-		return
-	}
-	if o.ref = kp.Ref(); s.due.refused[string(o.ref)] {
+	if s.due.refused[string(o.ref)] {
 		return
 	}
 	if b, ok := s.answered[string(o.ref)]; ok {

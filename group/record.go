@@ -28,6 +28,7 @@ import (
 //	q/<key>/<cid>    members that equivocated, with a proof            (History)
 //	offer/<key>      offers of stranded joiners, answer/<ref>: the Welcomes that
 //	                 answered them                                    (Secret)
+//	word/<key>       what members said last of another head
 //	rejoin/<ref>     our own offers while stranded                    (Secret)
 //	entered, former  one of them brought us here; who we were before
 //	seeds/<cid>      of bases that were given up: the table of members
@@ -92,9 +93,12 @@ type stateRecord struct {
 	LeaveIn    []byte
 	Generation uint32
 	Forks      map[string]string
-	Diverged   bool `json:",omitempty"`
-	Halves     bool `json:",omitempty"`
-	Ejected    bool `json:",omitempty"`
+	Diverged   bool   `json:",omitempty"`
+	Halves     bool   `json:",omitempty"`
+	Ejected    bool   `json:",omitempty"`
+	Present    []byte `json:",omitempty"`
+	Told       bool   `json:",omitempty"`
+	Noticed    uint64 `json:",omitempty"`
 }
 
 func (s *step) writeState() {
@@ -103,6 +107,7 @@ func (s *step) writeState() {
 		State: s.state, Self: []byte(s.self), Inviter: hexKey(s.inviter),
 		Next: s.next, Prev: s.prev.String(), Cursor: s.cursor, Settled: s.settled, LeaveIn: []byte(s.leaveIn),
 		Generation: s.generation, Forks: map[string]string{}, Diverged: s.diverged, Halves: s.halves, Ejected: s.ejected,
+		Present: []byte(s.present), Told: s.told, Noticed: s.noticed,
 	}
 	if !s.goneAt.IsZero() {
 		r.GoneAt = s.goneAt.UnixMilli()

@@ -2,6 +2,7 @@ package group
 
 import (
 	"crypto/sha256"
+	"maps"
 	"time"
 
 	"github.com/dmlsd/dmls/dag"
@@ -16,9 +17,16 @@ import (
 type relay struct {
 	next  map[string]time.Time // when the next one may pass, by joiner and kind
 	again map[string]time.Time // when the same one may, by joiner, kind and signer or offer
-	way   map[string]string    // peer that brought an offer, by KeyPackage reference
+	way   map[string]way       // back to who made an offer, by KeyPackage reference
+	last  map[string]uint64    // frames that had settled on a device when it signed its last signal, by kind and key
 
 	proven map[[sha256.Size]byte]struct{} // signatures that were found good
+}
+
+// way is the peer that brought an offer, and until when that is worth remembering.
+type way struct {
+	from  string
+	until time.Time
 }
 
 // relayedNotices may pass for one joiner in each NoticeEvery, from different
@@ -28,13 +36,13 @@ const relayedNotices = 3
 // maxRelayed bounds what is remembered of them.
 const maxRelayed = 4096
 
+// relayedStrangers may pass in each pause of devices that are known to nobody here.
+const relayedStrangers = 8
+
 // mayPass reports whether a signal for a joiner may pass: most in each pause,
 // and the same one again after rest.
 func (r *relay) mayPass(now time.Time, every, rest time.Duration, joiner, one string, most int) bool {
-	if r.next == nil || len(r.next) > maxRelayed || len(r.again) > maxRelayed || len(r.way) > maxRelayed {
-		*r = relay{next: map[string]time.Time{}, again: map[string]time.Time{}, way: map[string]string{}}
-	}
-	if now.Before(r.again[joiner+one]) {
+	if now.Before(r.again[joiner+one]) || !r.hasRoom(now) {
 		return false
 	}
 	for i := range most {
@@ -47,48 +55,65 @@ func (r *relay) mayPass(now time.Time, every, rest time.Duration, joiner, one st
 	return false
 }
 
+// hasRoom forgets what is over when much is remembered.
+func (r *relay) hasRoom(now time.Time) bool {
+	if max(len(r.next), len(r.again), len(r.way)) >= maxRelayed {
+		over := func(_ string, t time.Time) bool { return !now.Before(t) }
+		maps.DeleteFunc(r.next, over)
+		maps.DeleteFunc(r.again, over)
+		maps.DeleteFunc(r.way, func(_ string, w way) bool { return !now.Before(w.until) })
+	}
+	return max(len(r.next), len(r.again), len(r.way)) < maxRelayed
+}
+
+// known reports whether a key is, or was once, that of a member.
+func (g *Group) known(key string) bool {
+	e := g.epochs[g.head]
+	_, once := g.names[key]
+	return once || e != nil && e.find(key) != ""
+}
+
+// newest reports whether a signal is not older than another of its kind by the same
+// device: it may have been played again. Of strangers nothing is remembered.
+func (s *step) newest(kind, key string, at stamp) bool {
+	last := s.due.relay.last
+	if at.Settled < last[kind+key] {
+		return false
+	}
+	if s.known(key) {
+		last[kind+key] = at.Settled
+	}
+	return true
+}
+
 func (s *step) relayNotice(n notice) {
-	e := s.epochs[s.head]
-	if e == nil || n.Joiner == s.self || string(n.Signer) == keyOf(s.self) {
+	if s.epochs[s.head] == nil || n.Joiner == s.self || s.own(n.Signer) {
 		return
 	}
-	if _, once := s.names[string(n.Signer)]; !once && e.find(string(n.Signer)) == "" {
+	if !s.known(keyOf(n.Signer)) || !s.signedBy(n.Signer, labelNotice, n.content(s.gid), n.Signature) ||
+		!s.newest("notice", keyOf(n.Signer), n.At) {
 		return // whoever was a member once may be one on the joiner's branch, which judges
-	}
-	if !s.proves(string(n.Signer), labelNotice, n.content(s.gid), n.Signature) {
-		return
 	}
 	if n.Gone {
 		s.tellHere(n.Joiner) // if it is: the other spoke too soon, or its word is old
 	}
-	if s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 4*s.cfg.NoticeEvery, "notice"+string(n.Joiner), string(n.Signer), relayedNotices) {
+	if s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 4*s.cfg.NoticeEvery, "notice"+string(n.Joiner), keyOf(n.Signer), relayedNotices) {
 		s.signal("", n.marshal())
-	}
-}
-
-func (s *step) relayOffer(o *offer) {
-	if s.epochs[s.head] == nil || keyOf(o.Joiner) == keyOf(s.self) {
-		return
-	}
-	kp, err := mls.ParseKeyPackage(o.KeyPackage)
-	if err != nil {
-		return
-	}
-	ref := kp.Ref()
-	if s.signedBy(o.Joiner, labelOffer, o.content(s.gid), o.Signature) && s.mayPassOn("offer", o.Joiner, ref) {
-		s.passOn(ref, o.from, o.marshal())
 	}
 }
 
 // mayPassOn reports whether what a joiner says of an offer may pass.
 func (s *step) mayPassOn(what string, joiner dag.Member, ref []byte) bool {
-	pause := s.cfg.NoticeEvery / 2
-	return s.due.relay.mayPass(s.env.Now, pause, pause, what+string(joiner), string(ref), maxOffers)
+	pause, who, most := s.cfg.NoticeEvery/2, string(joiner), maxOffers
+	if !s.known(keyOf(joiner)) {
+		who, most = "", relayedStrangers
+	}
+	return s.due.relay.mayPass(s.env.Now, pause, pause, what+who, string(ref), most)
 }
 
 // passOn relays it, and remembers the way back for a Welcome.
 func (s *step) passOn(ref []byte, from string, payload []byte) {
-	s.due.relay.way[string(ref)] = from
+	s.due.relay.way[string(ref)] = way{from: from, until: s.env.Now.Add(s.cfg.NoticeEvery << 6)}
 	s.signal("", payload)
 }
 
@@ -122,7 +147,7 @@ func (s *step) proves(key, label string, content, signature []byte) bool {
 // ways of two copies of an offer may form a circle, so each Welcome passes once
 // in a pause.
 func (s *step) relayWelcome(ref, bundle []byte, from string) {
-	to, pause := s.due.relay.way[string(ref)], s.cfg.NoticeEvery/2
+	to, pause := s.due.relay.way[string(ref)].from, s.cfg.NoticeEvery/2
 	hash := sha256.Sum256(bundle)
 	if to == "" || to == from || !s.due.relay.mayPass(s.env.Now, pause, pause, "welcome"+string(ref), string(hash[:]), maxOffers) {
 		return

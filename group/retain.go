@@ -84,7 +84,7 @@ func (s *step) awaits(h *hold, low uint64) bool {
 // is known to be missing has come.
 func (s *step) retainOld() {
 	old := s.oldEpochs()
-	if len(old) == 0 && (len(s.rejoins) == 0 || s.state == stranded) {
+	if len(old) == 0 && (len(s.rejoins) == 0 && !s.entered || s.state == stranded) {
 		return
 	}
 	sure := s.baseConfirmed()
@@ -106,8 +106,21 @@ func (s *step) retainOld() {
 	if sure {
 		s.dropFormer()
 	}
-	if sure && !awaits && !s.awaitsWelcome() {
+	switch {
+	case s.state == stranded:
+	case sure && !awaits && s.state != removed && !s.awaitsWelcome():
 		s.dropOffers()
+	default: // a Welcome may be on its way
+		s.dropGivenUp()
+	}
+}
+
+// dropGivenUp erases the private keys of offers that nobody answers any more.
+func (s *step) dropGivenUp() {
+	for _, j := range slices.Clone(s.rejoins) {
+		if !s.env.Now.Before(s.givenUp(j)) {
+			s.dropRejoin(j)
+		}
 	}
 }
 

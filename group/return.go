@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ipfs/go-cid"
+
 	"github.com/dmlsd/dmls/dag"
 )
 
@@ -19,12 +21,16 @@ func (s *step) hearWelcome(ref, b []byte) error {
 		return nil
 	}
 	w, err := openBundle(s.env, s.id, b, with.keys)
-	if err != nil || !bytes.Equal(w.epoch.GroupID(), s.gid) || !s.plausible(w) {
+	if err != nil {
+		return nil
+	}
+	if !bytes.Equal(w.epoch.GroupID(), s.gid) || !s.plausible(w) {
+		w.epoch.Wipe()
 		return nil
 	}
 	id := idOf(w.base.CID)
 	here := s.epochs[id]
-	if was := s.commits[id]; here == nil && was != nil && was.Base {
+	if was := s.commits[id]; here == nil && was != nil && was.Welcomed {
 		w.epoch.Wipe() // erased: its keys may have been used
 		return nil
 	}
@@ -114,7 +120,8 @@ func (g *Group) leadsBack(base dag.ID, with *rejoin) bool {
 // base is sure to: a rival commit may have added us by this one or by another
 // of them, and win.
 func (s *step) leaveBase() {
-	s.entered, s.notified, s.told = true, nil, false
+	s.entered, s.told = true, false
+	s.forgetWords()
 	s.put(s.key("entered"), []byte{1}, Public)
 	if s.former == nil {
 		s.former = &former{self: s.self}
@@ -147,11 +154,12 @@ func (s *step) leaveBase() {
 func (s *step) plausible(w *welcomed) bool {
 	there := 0
 	for _, r := range w.rows {
-		if s.notified[keyOf(r.Member)] {
+		if s.says(keyOf(r.Member), false) {
 			there++
 		}
 	}
-	return 2*there > len(s.notified) || len(s.notified) == 0
+	all := s.saying(false)
+	return 2*there > all || all == 0
 }
 
 // keepRival keeps the epoch of a second Welcome for our offers: two members
@@ -163,10 +171,11 @@ func (s *step) keepRival(w *welcomed) {
 		e.leaves = e.leaves.set(leafOf(r.Member), r.Member)
 	}
 	e.reads = s.env.Now.Add(s.cfg.DeliverWait)
-	if s.commits[e.id] == nil { // once it is erased, its Welcome must not be taken again
+	if s.commits[e.id] == nil {
 		s.commits[e.id] = &commit{ID: e.id, Number: w.epoch.Number(), Base: true, Settled: true}
-		s.writeCommit(s.commits[e.id])
 	}
+	s.commits[e.id].Welcomed = true
+	s.writeCommit(s.commits[e.id])
 	s.keepSeeds(e.id, w.rows)
 	e.seeds = s.seeds[e.id]
 	s.keepReadable(e, w.inviter, "this device was added again there, too")
@@ -252,6 +261,7 @@ func (s *step) forgetUnread(which func(*meta) bool) {
 		s.del(s.key("f/"+c.String()), Public)
 		s.refetch = append(s.refetch, c)
 	}
+	s.order = slices.DeleteFunc(s.order, func(c cid.Cid) bool { return !s.Has(c) })
 	for _, m := range s.frames {
 		m.whole = false // what follows a frame that was dropped is not
 	}

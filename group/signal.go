@@ -1,6 +1,7 @@
 package group
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -29,24 +30,26 @@ const (
 // been removed there since, and will not be added again.
 //
 //	struct { opaque joiner<V>; opaque head<V>; opaque present<V>; uint8 gone;
-//	         opaque signer<V>; opaque signature<V>; } Notice
+//	         opaque signer<V>; Stamp at; opaque signature<V>; } Notice
 type notice struct {
 	Joiner    dag.Member
 	Head      cid.Cid
 	Present   dag.ID
 	Gone      bool
-	Signer    []byte // signature key
+	Signer    dag.Member
+	At        stamp
 	Signature []byte
 }
 
 // offer is the joiner's answer. The KeyPackage is bound to that head and what
 // follows it: it is good for no other branch.
 //
-//	struct { opaque joiner<V>; opaque head<V>; opaque key_package<V>; opaque signature<V>; } Offer
+//	struct { opaque joiner<V>; opaque head<V>; opaque key_package<V>; Stamp at; opaque signature<V>; } Offer
 type offer struct {
 	Joiner     dag.Member
 	Head       cid.Cid
 	KeyPackage []byte
+	At         stamp
 	Signature  []byte
 
 	from     string // the transport's name of who brought it
@@ -68,7 +71,8 @@ func (n notice) content(gid []byte) []byte {
 	w.bytes(n.Head.Bytes())
 	w.bytes([]byte(n.Present))
 	w.flag(n.Gone)
-	w.bytes(n.Signer)
+	w.bytes([]byte(n.Signer))
+	n.At.write(&w)
 	return w.b
 }
 
@@ -78,6 +82,7 @@ func (o offer) content(gid []byte) []byte {
 	w.bytes([]byte(o.Joiner))
 	w.bytes(o.Head.Bytes())
 	w.bytes(o.KeyPackage)
+	o.At.write(&w)
 	return w.b
 }
 
@@ -96,7 +101,8 @@ func (n notice) marshal() []byte {
 	w.bytes(n.Head.Bytes())
 	w.bytes([]byte(n.Present))
 	w.flag(n.Gone)
-	w.bytes(n.Signer)
+	w.bytes([]byte(n.Signer))
+	n.At.write(&w)
 	w.bytes(n.Signature)
 	return w.b
 }
@@ -107,6 +113,7 @@ func (o offer) marshal() []byte {
 	w.bytes([]byte(o.Joiner))
 	w.bytes(o.Head.Bytes())
 	w.bytes(o.KeyPackage)
+	o.At.write(&w)
 	w.bytes(o.Signature)
 	return w.b
 }
@@ -134,9 +141,11 @@ func readJoiner(r *cursor) (dag.Member, cid.Cid, error) {
 
 func parseNotice(r *cursor) (notice, error) {
 	m, head, err := readJoiner(r)
-	n := notice{Joiner: m, Head: head, Present: dag.ID(r.bytes()), Gone: r.flag(), Signer: r.bytes(), Signature: r.bytes()}
+	n := notice{Joiner: m, Head: head, Present: dag.ID(r.bytes()), Gone: r.flag()}
+	by, bad := parseIncarnation(r.bytes())
+	n.Signer, n.At, n.Signature = by, r.stamp(), r.bytes()
 	if err == nil {
-		err = r.done()
+		err = errors.Join(bad, r.done())
 	}
 	if err == nil && n.Present != "" {
 		_, err = cid.Cast([]byte(n.Present))
@@ -146,7 +155,7 @@ func parseNotice(r *cursor) (notice, error) {
 
 func parseOffer(r *cursor) (*offer, error) {
 	m, head, err := readJoiner(r)
-	o := &offer{Joiner: m, Head: head, KeyPackage: r.bytes(), Signature: r.bytes()}
+	o := &offer{Joiner: m, Head: head, KeyPackage: r.bytes(), At: r.stamp(), Signature: r.bytes()}
 	if err == nil {
 		err = r.done()
 	}
@@ -170,7 +179,6 @@ func (s *step) hear(in Hear) error {
 	case signalOffer:
 		if o, err := parseOffer(r); err == nil {
 			o.from = in.From
-			s.relayOffer(o)
 			s.hearOffer(o)
 		}
 	case signalAsk:

@@ -31,15 +31,13 @@ func (s *step) hearNotice(n notice) error {
 	if members == nil || s.diverged && s.oursStays(s.epochs[s.head]) == stays {
 		return nil
 	}
-	if !s.proves(string(n.Signer), labelNotice, n.content(s.gid), n.Signature) {
+	by := keyOf(n.Signer)
+	known := slices.ContainsFunc(members, func(m dag.Member) bool { return by == keyOf(m) })
+	if !known || s.own(n.Signer) || s.outdated(n.Signer, n.At) || !s.signedBy(n.Signer, labelNotice, n.content(s.gid), n.Signature) {
 		return nil
 	}
-	known := slices.ContainsFunc(members, func(m dag.Member) bool { return sameKey(n.Signer, keyOf(m)) })
-	if !known || string(n.Signer) == keyOf(s.self) {
-		return nil
-	}
-	told := s.count(n)
-	if (string(n.Signer) != s.inviter || n.Joiner != s.self) && 3*len(told) <= len(members) && !s.headSays(n, told) {
+	s.count(n)
+	if (by != s.inviter || n.Joiner != s.self) && 3*s.saying(n.Gone) <= len(members) && !s.headSays(n) {
 		return nil
 	}
 	if s.state == leaving {
@@ -50,42 +48,24 @@ func (s *step) hearNotice(n notice) error {
 		s.believeGone(n)
 		return nil
 	}
-	s.noticed, s.present, s.told = s.settled, n.Present, true
-	s.strand(n.Head, string(n.Signer), "the branch on which this device was added lost; it asks to be added again")
-	if back, err := s.goBack(string(n.Signer)); back || err != nil {
+	s.noticed, s.present, s.told, s.dirty = s.settled, n.Present, true, true
+	s.strand(n.Head, by, "the branch on which this device was added lost; it asks to be added again")
+	if back, err := s.goBack(by); back || err != nil {
 		return err
 	}
 	return s.makeOffer(n.Head, n.Present)
 }
 
-// count notes what a member says, and returns who says the same: that there is
-// another head for us, or that we are gone. The last word of each counts.
-func (s *step) count(n notice) map[string]bool {
-	if s.notified == nil {
-		s.notified = map[string]bool{}
-	}
-	if s.due.goneBy == nil {
-		s.due.goneBy = map[string]bool{}
-	}
-	said, not := s.notified, s.due.goneBy
-	if n.Gone {
-		said, not = not, said
-	}
-	said[string(n.Signer)] = true
-	delete(not, string(n.Signer))
-	return said
-}
-
 // headSays reports whether most of the other members of our own head told us so:
 // of those of the base, many may be gone.
-func (g *Group) headSays(n notice, said map[string]bool) bool {
+func (g *Group) headSays(n notice) bool {
 	e := g.epochs[g.head]
 	if e == nil || n.Joiner != g.self {
 		return false
 	}
 	told, others := 0, e.leaves.len()-1
 	for m := range e.leaves.all() {
-		if m != g.self && said[keyOf(m)] {
+		if m != g.self && g.says(keyOf(m), n.Gone) {
 			told++
 		}
 	}
@@ -99,7 +79,7 @@ func (s *step) leftBehind(n notice) {
 		return
 	}
 	s.state, s.dirty = left, true
-	s.emit(Event{Kind: KindLeft, Head: n.Head.String(), From: hexKey(string(n.Signer)), Name: s.names[string(n.Signer)],
+	s.emit(Event{Kind: KindLeft, Head: n.Head.String(), From: hexKey(keyOf(n.Signer)), Name: s.names[keyOf(n.Signer)],
 		Why: "the branch on which this device was added lost, and the other does not have it"})
 }
 
@@ -180,10 +160,9 @@ func (s *step) backHere(author dag.Member) {
 // hearHere: a member tells a stranded device that it is where it should be. It may
 // have been told otherwise by a notice that was older than what it had heard then.
 func (s *step) hearHere(e *epoch, n notice) {
-	m := e.find(string(n.Signer))
-	if n.Joiner == s.self && !n.Gone && n.Present == addedBy(s.self) && m != "" && m != s.self &&
-		s.proves(string(n.Signer), labelNotice, n.content(s.gid), n.Signature) {
-		s.stands(m)
+	if n.Joiner == s.self && !n.Gone && n.Present == addedBy(s.self) && e.leaves.has(n.Signer) && n.Signer != s.self &&
+		!s.outdated(n.Signer, n.At) && s.signedBy(n.Signer, labelNotice, n.content(s.gid), n.Signature) {
+		s.stands(n.Signer)
 	}
 }
 
@@ -192,11 +171,12 @@ func (s *step) stands(author dag.Member) {
 	if s.state != stranded && !s.ejected {
 		return
 	}
-	if !s.notified[keyOf(author)] && s.notifiersHere() {
+	if !s.says(keyOf(author), false) && s.notifiersHere() || slices.ContainsFunc(s.exits, s.putsOut) {
 		return
 	}
-	s.state, s.notified, s.dirty = member, nil, true
-	s.ejected, s.goneAt = false, time.Time{}
+	s.forgetWords()
+	s.ejected = false
+	s.memberAgain()
 	s.emit(Event{Kind: KindRejoined, Epoch: s.graph.Number(s.head), Head: text(s.head), From: hexKey(keyOf(author)),
 		Name: s.names[keyOf(author)], Why: "the choice went back to the branch of this device"})
 }
@@ -204,8 +184,8 @@ func (s *step) stands(author dag.Member) {
 // notifiersHere reports whether our head has a member that told us of another.
 func (g *Group) notifiersHere() bool {
 	e := g.epochs[g.head]
-	for key := range g.notified {
-		if e != nil && e.find(key) != "" {
+	for key, w := range g.said {
+		if !w.gone && e != nil && e.find(key) != "" {
 			return true
 		}
 	}
@@ -229,7 +209,7 @@ func (s *step) makeOffer(head cid.Cid, present dag.ID) error {
 		return fmt.Errorf("group: %w", err)
 	}
 	o := &offer{Joiner: s.self, Head: head, KeyPackage: kp.KeyPackage.Marshal(), ref: kp.KeyPackage.Ref(), replaces: present}
-	if o.Signature, err = s.signed(labelOffer, o.content(s.gid)); err != nil {
+	if err := s.signOffer(o); err != nil {
 		return err
 	}
 	private, err := kp.MarshalBinary()
@@ -307,9 +287,21 @@ func (s *step) repeatOffer() error {
 	}
 	s.pauseOffers(5)
 	for _, j := range s.rejoins {
+		if err := s.signOffer(j.offer); err != nil {
+			return err
+		}
 		s.signal("", j.offer.marshal())
 	}
 	return nil
+}
+
+// signOffer signs an offer as it is made now.
+func (s *step) signOffer(o *offer) (err error) {
+	if o.At.Settled = s.settled; o.Joiner == s.self {
+		o.At.Next = s.next
+	}
+	o.Signature, err = s.signed(labelOffer, o.content(s.gid))
+	return err
 }
 
 // pauseOffers waits for NoticeEvery at first, and twice as long each time after

@@ -24,7 +24,6 @@ type due struct {
 	shout   time.Time            // when to say again where this device stands, if others left it
 	shouts  int                  // how often it did
 	tell    []notice             // for those who spoke, or made an offer, and are not where they think
-	goneBy  map[string]bool      // members that say we are gone, by key
 	asking  map[dag.Member]bool  // members of our head that ask to be let in elsewhere
 
 	proofs    map[dag.Member]*proof // of equivocations, until somebody publishes one
@@ -46,7 +45,8 @@ type due struct {
 
 func newDue() due {
 	return due{notice: map[string]time.Time{}, told: map[string]int{}, since: map[string]time.Time{}, ask: map[string]time.Time{},
-		refused: map[string]bool{}, proofs: map[dag.Member]*proof{}}
+		refused: map[string]bool{}, proofs: map[dag.Member]*proof{},
+		relay: relay{next: map[string]time.Time{}, again: map[string]time.Time{}, way: map[string]way{}, last: map[string]uint64{}}}
 }
 
 // headMoved restarts the back-off: rivals may have done the work.
@@ -127,6 +127,9 @@ func (s *step) wake() time.Time {
 		}
 	}
 	for _, e := range s.epochs {
+		if e.old {
+			at(e.born.Add(s.cfg.MaxAge))
+		}
 		if e.old && e.reads.After(s.env.Now) {
 			at(e.reads)
 		}
@@ -134,11 +137,9 @@ func (s *step) wake() time.Time {
 	for _, a := range s.answered {
 		at(a.since.Add(s.cfg.MaxAge))
 	}
-	if s.entered {
+	if s.state != stranded {
 		for _, j := range s.rejoins {
-			if t := s.givenUp(j); t.After(s.env.Now) {
-				at(t)
-			}
+			at(s.givenUp(j))
 		}
 	}
 	at(s.nextExpiry())
