@@ -18,10 +18,10 @@ import (
 func (s *step) takeUnopenable(a arrival, e *epoch, author dag.Member, why error) (Result, error) {
 	h := a.header
 	s.settle(a.cid, &meta{Status: unopenable, Type: h.ContentType, Epoch: h.Epoch, Links: h.Links, Author: author}, a.block)
+	if err := s.standIn(e, a, author); err != nil {
+		return Result{}, err
+	}
 	if !e.old {
-		if err := s.standAt(a.cid, author, h); err != nil {
-			return Result{}, err
-		}
 		s.watchHalves(author)
 	}
 	s.askRivals()

@@ -30,6 +30,9 @@ func (s *step) standIn(e *epoch, a arrival, author dag.Member) error {
 	case !e.old:
 		return s.standAt(a.cid, author, a.header)
 	case !s.graph.Has(e.id):
+		if m := s.frames[a.cid]; !m.mute() {
+			s.graph.Settled(author, m.Links.Seq, "")
+		}
 		return nil
 	}
 	if err := s.stand(a.cid, s.frames[a.cid]); err != nil {

@@ -287,10 +287,11 @@ func (s *step) repeatOffer() error {
 	}
 	s.pauseOffers(5)
 	for _, j := range s.rejoins {
-		if err := s.signOffer(j.offer); err != nil {
+		again := *j.offer // the record stays as it was written
+		if err := s.signOffer(&again); err != nil {
 			return err
 		}
-		s.signal("", j.offer.marshal())
+		s.signal("", again.marshal())
 	}
 	return nil
 }
