@@ -126,6 +126,8 @@ type Group struct {
 	hints       map[dag.Member]struct{} // who seems to have sent frames that only settled
 	holes       map[cid.Cid]uint64      // linked to by opened frames but not settled: the largest epoch of these
 	unreadHoles map[cid.Cid]uint64      // by unread frames: not here either
+	seedsWanted map[cid.Cid]struct{}    // last frames before the base, when branches above it may be read,
+	seedsUntil  time.Time               // and until when
 	linked      map[cid.Cid]struct{}    // what settled frames link to and is not held, and
 	followed    map[cid.Cid]struct{}    // what opened frames link to
 	order       []cid.Cid               // as they settled, some expired ones among them

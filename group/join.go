@@ -185,7 +185,7 @@ func (s *step) enter(w *welcomed, back *epoch) error {
 		e = back.mls
 	}
 	s.begin(idOf(w.base.CID), e, w.info, w.rows)
-	s.next, s.prev = 0, cidOf(addedBy(s.self))
+	s.next, s.prev, s.seedsWanted = 0, cidOf(addedBy(s.self)), nil
 	known := s.baseCommit(s.root, e.Number()) // by what was read on a branch that was left
 	c := *known
 	c.Base, c.Welcomed, c.Settled, c.Gone = true, true, false, false

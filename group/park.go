@@ -166,10 +166,13 @@ func (g *Group) Wants() []cid.Cid { return g.wantsSince(g.lowest()) }
 
 // wantsSince leaves out what only unread frames of lower epochs link to.
 func (g *Group) wantsSince(low uint64) []cid.Cid {
-	if len(g.waiters)+len(g.holes)+len(g.unreadHoles) == 0 {
+	if len(g.waiters)+len(g.holes)+len(g.unreadHoles)+len(g.seedsWanted) == 0 {
 		return nil
 	}
-	want := map[cid.Cid]struct{}{}
+	want := maps.Clone(g.seedsWanted)
+	if want == nil {
+		want = map[cid.Cid]struct{}{}
+	}
 	for c := range g.waiters {
 		want[c] = struct{}{}
 	}

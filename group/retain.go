@@ -24,6 +24,9 @@ func (s *step) retain() error {
 		}
 	}
 	s.retainOld()
+	if !s.env.Now.Before(s.seedsUntil) {
+		s.seedsWanted = nil
+	}
 	s.dropAnswers()
 	for len(s.epochs) > s.cfg.MaxEpochs && s.graph.Base() != s.head {
 		if err := s.retire(fmt.Sprintf("more than %d epochs were kept while %s", s.cfg.MaxEpochs, s.whoStays())); err != nil {

@@ -180,6 +180,7 @@ func (s *step) keepRival(w *welcomed) {
 	e.seeds = s.seeds[e.id]
 	s.keepReadable(e, w.inviter, "this device was added again there, too")
 	s.forgetUnread(s.mayOpenNow)
+	s.wantSeeds()
 }
 
 // keepReadable keeps an epoch of a branch that this device is not on, and says
@@ -260,6 +261,12 @@ func (s *step) forgetUnread(which func(*meta) bool) {
 		s.del(BlockKey(s.ID(), c), Public)
 		s.del(s.key("f/"+c.String()), Public)
 		s.refetch = append(s.refetch, c)
+	}
+	s.seed() // one of them may have been the last frame before the base
+	for _, c := range s.refetch {
+		if m := s.frames[c]; m != nil && m.Status == seeded {
+			s.wantSeed(c)
+		}
 	}
 	s.order = slices.DeleteFunc(s.order, func(c cid.Cid) bool { return !s.Has(c) })
 	for _, m := range s.frames {

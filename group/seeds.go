@@ -54,6 +54,30 @@ func (g *Group) seed() {
 	}
 }
 
+// maxSeedsWanted bounds what is asked for because a branch above the base may be read.
+const maxSeedsWanted = 1024
+
+// wantSeeds asks for the last frames before the base: nothing below it does. The
+// branch that a rival Welcome opens may lead to the base, and what was said on the
+// way counts as read (flapping 7047).
+func (s *step) wantSeeds() {
+	for r := range s.base.all() {
+		if m := s.frames[r.Prev]; m != nil && m.Status == seeded {
+			s.wantSeed(r.Prev)
+		}
+	}
+}
+
+func (s *step) wantSeed(c cid.Cid) {
+	if s.seedsWanted == nil {
+		s.seedsWanted = map[cid.Cid]struct{}{}
+	}
+	if len(s.seedsWanted) < maxSeedsWanted {
+		s.seedsWanted[c] = struct{}{}
+		s.seedsUntil = s.env.Now.Add(s.cfg.DeliverWait)
+	}
+}
+
 func (g *Group) seedsKey(base dag.ID) string { return Prefix(g.ID()) + "seeds/" + text(base) }
 
 // keepSeeds notes the seeds of a base that is not the present one.
