@@ -59,7 +59,7 @@ func parseAsk(r *cursor) (ask, error) {
 func (s *step) hearAsk(a ask) {
 	key := keyOf(a.Joiner)
 	if key == keyOf(s.self) || len(a.Ref) != sha256.Size ||
-		!s.signedBy(a.Joiner, labelAsk, a.content(s.gid), a.Signature) || !s.newest("joiner", key, a.At) {
+		!s.signedBy(a.Joiner, labelAsk, a.content(s.gid), a.Signature) || !s.newest("joiner", a.Joiner, a.At) {
 		return
 	}
 	if s.epochs[s.head] != nil && s.mayPassOn("ask", a.Joiner, a.Ref) {

@@ -66,6 +66,18 @@ func (g *Group) Gone(to dag.Member, head cid.Cid) []byte {
 	return g.gossip.SealSignal(n.marshal())
 }
 
+// Here is a notice that an incarnation is where it should be.
+func (g *Group) Here(to dag.Member) []byte { return g.NoticeAt(to, cidOf(g.head), addedBy(to)) }
+
+// Later lets an event pass.
+func (g *Group) Later() { g.cursor++ }
+
+// AddedBy is the commit that added this device.
+func (g *Group) AddedBy() dag.ID { return addedBy(g.self) }
+
+// ToldAbsent reports whether this device was told of a head that does not have it.
+func (g *Group) ToldAbsent() bool { return g.told && g.present == "" }
+
 func (g *Group) Offer(joiner dag.Member, head cid.Cid, kp []byte) []byte {
 	s := &step{Group: g}
 	o := offer{Joiner: joiner, Head: head, KeyPackage: kp, At: g.stamp()}

@@ -106,7 +106,7 @@ func (s *step) hearOffer(o *offer) {
 	key := keyOf(o.Joiner)
 	kp, err := mls.ParseKeyPackage(o.KeyPackage)
 	if err != nil || !sameKey(kp.LeafNode.SignatureKey, key) || !s.signedBy(o.Joiner, labelOffer, o.content(s.gid), o.Signature) ||
-		!s.newest("joiner", key, o.At) || s.outdated(o.Joiner, o.At) {
+		!s.newest("joiner", o.Joiner, o.At) || s.outdated(o.Joiner, o.At) {
 		return
 	}
 	o.ref = kp.Ref()

@@ -18,7 +18,7 @@ type relay struct {
 	next  map[string]time.Time // when the next one may pass, by joiner and kind
 	again map[string]time.Time // when the same one may, by joiner, kind and signer or offer
 	way   map[string]way       // back to who made an offer, by KeyPackage reference
-	last  map[string]uint64    // frames that had settled on a device when it signed its last signal, by kind and key
+	last  map[string]uint64    // last event of a device when it signed its last signal, by kind and incarnation
 
 	proven map[[sha256.Size]byte]struct{} // signatures that were found good
 }
@@ -74,14 +74,17 @@ func (g *Group) known(key string) bool {
 }
 
 // newest reports whether a signal is not older than another of its kind by the same
-// device: it may have been played again. Of strangers nothing is remembered.
-func (s *step) newest(kind, key string, at stamp) bool {
-	last := s.due.relay.last
-	if at.Settled < last[kind+key] {
+// incarnation: it may have been played again. Of strangers nothing is remembered.
+func (s *step) newest(kind string, by dag.Member, at stamp) bool {
+	last, k := s.due.relay.last, kind+string(by)
+	if at.Cursor < last[k] {
 		return false
 	}
-	if s.known(key) {
-		last[kind+key] = at.Settled
+	if len(last) >= maxRelayed {
+		clear(last)
+	}
+	if s.known(keyOf(by)) {
+		last[k] = at.Cursor
 	}
 	return true
 }
@@ -91,7 +94,7 @@ func (s *step) relayNotice(n notice) {
 		return
 	}
 	if !s.known(keyOf(n.Signer)) || !s.signedBy(n.Signer, labelNotice, n.content(s.gid), n.Signature) ||
-		!s.newest("notice", keyOf(n.Signer), n.At) {
+		!s.newest("notice", n.Signer, n.At) {
 		return // whoever was a member once may be one on the joiner's branch, which judges
 	}
 	if n.Gone {

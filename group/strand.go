@@ -298,7 +298,7 @@ func (s *step) repeatOffer() error {
 
 // signOffer signs an offer as it is made now.
 func (s *step) signOffer(o *offer) (err error) {
-	if o.At.Settled = s.settled; o.Joiner == s.self {
+	if o.At.Cursor = s.cursor; o.Joiner == s.self {
 		o.At.Next = s.next
 	}
 	o.Signature, err = s.signed(labelOffer, o.content(s.gid))

@@ -12,24 +12,24 @@ import (
 // and whoever holds the gossip secret may play them again; what a device has sent
 // or said since tells that one is old (decision 0104).
 //
-//	struct { uint64 next; uint64 settled; } Stamp
+//	struct { uint64 next; uint64 cursor; } Stamp
 type stamp struct {
-	Next    uint64 // seq of the next frame of the incarnation that is meant
-	Settled uint64 // frames that had settled on the device
+	Next   uint64 // seq of the next frame of the incarnation that is meant
+	Cursor uint64 // of the last event on the device
 }
 
-func (g *Group) stamp() stamp { return stamp{Next: g.next, Settled: g.settled} }
+func (g *Group) stamp() stamp { return stamp{Next: g.next, Cursor: g.cursor} }
 
 func (m stamp) before(o stamp) bool {
-	return m.Next < o.Next || m.Next == o.Next && m.Settled < o.Settled
+	return m.Next < o.Next || m.Next == o.Next && m.Cursor < o.Cursor
 }
 
 func (m stamp) write(w *buffer) {
 	w.u64(m.Next)
-	w.u64(m.Settled)
+	w.u64(m.Cursor)
 }
 
-func (r *cursor) stamp() stamp { return stamp{Next: r.u64(), Settled: r.u64()} }
+func (r *cursor) stamp() stamp { return stamp{Next: r.u64(), Cursor: r.u64()} }
 
 // word is the last that a member said of where the head is: that there is another
 // one for this device, or that it is gone.

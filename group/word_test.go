@@ -1,0 +1,156 @@
+package group_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dmlsd/dmls/group"
+)
+
+// Whoever holds the gossip secret can play a notice again. It does nothing once its
+// signer has spoken here since.
+func TestNoticePlayedAgain(t *testing.T) {
+	w, ben, elsewhere := quietThree(t)
+	ada := w.devices["ada"]
+	for kind, payload := range map[string][]byte{
+		"another head": ada.g.Notice(ben.g.SelfMember(), elsewhere),
+		"gone":         ada.g.Gone(ben.g.SelfMember(), elsewhere),
+	} {
+		w.say("ada", "still here")
+		for range 3 {
+			w.step(ben, group.Hear{Payload: payload, From: "mal"})
+		}
+		if s := ben.g.Status().State; s != "member" {
+			t.Errorf("%s: ben is %s", kind, s)
+		}
+	}
+	w.step(ben, group.Hear{Payload: ada.g.Notice(ben.g.SelfMember(), elsewhere), From: "ada"})
+	if s := ben.g.Status().State; s != "stranded" {
+		t.Errorf("a new notice: ben is %s", s)
+	}
+}
+
+// Nor does one that says that a device is where it should be, once its signer says
+// otherwise, also after a restart.
+func TestHerePlayedAgain(t *testing.T) {
+	w, ben, elsewhere := quietThree(t)
+	ada := w.devices["ada"]
+	here := ada.g.Here(ben.g.SelfMember())
+	w.cut(1, "ben")
+	w.say("ada", "somewhere")
+	w.step(ben, group.Hear{Payload: ada.g.Notice(ben.g.SelfMember(), elsewhere), From: "ada"})
+	for _, when := range []string{"at once", "after a restart"} {
+		w.step(ben, group.Hear{Payload: here, From: "mal"})
+		if s := ben.g.Status().State; s != "stranded" {
+			t.Errorf("%s: ben is %s", when, s)
+		}
+		w.reload("ben")
+	}
+	w.step(ben, group.Hear{Payload: ada.g.Here(ben.g.SelfMember()), From: "ada"})
+	if s := ben.g.Status().State; s != "member" {
+		t.Errorf("told anew: ben is %s", s)
+	}
+}
+
+// What members said counts after a restart.
+func TestWordsSurviveRestart(t *testing.T) {
+	w := newWorld(t, "ada", "ben", "cleo", "dan", "eve", "finn")
+	w.create("ada")
+	for _, n := range []string{"ben", "cleo", "dan", "eve", "finn"} {
+		w.join("ada", n)
+	}
+	w.run(20 * time.Second)
+	w.cut(1, "finn")
+	finn := w.devices["finn"]
+	for i, n := range []string{"ben", "cleo", "dan"} {
+		w.step(finn, group.Hear{Payload: w.devices[n].g.Notice(finn.g.SelfMember(), someCID("elsewhere")), From: n})
+		if s, want := finn.g.Status().State, []string{"member", "member", "stranded"}[i]; s != want {
+			t.Fatalf("by the word of %d finn is %s, want %s", i+1, s, want)
+		}
+		w.reload("finn")
+	}
+	// It was told that it is not there, and a Welcome that leads elsewhere than it
+	// was told does not lead, as before.
+	if !finn.g.ToldAbsent() {
+		t.Error("what finn was told is forgotten")
+	}
+}
+
+// Who asks withdraws its offer; played again when there is a new one, the question
+// does nothing.
+func TestAskPlayedAgain(t *testing.T) {
+	w := offered(t, "ada")
+	finn, ada := w.devices["finn"], w.devices["ada"]
+	ask := group.Hear{Payload: finn.g.Ask(finn.g.SelfMember(), finn.g.OfferedKeyPackage()), From: "finn"}
+	if w.step(ada, ask); ada.g.Offers() != 0 {
+		t.Fatal("finn could not withdraw its offer")
+	}
+	at := mustCID(t, ada.g.Status().Head)
+	finn.g.Later() // it was a member meanwhile
+	w.step(ada, group.Hear{Payload: finn.g.Offer(finn.g.SelfMember(), at, finn.g.OfferedKeyPackage()), From: "finn"})
+	if n := ada.g.Offers(); n != 1 {
+		t.Fatalf("ada holds %d offers, finn is %s", n, finn.g.Status().State)
+	}
+	if w.step(ada, ask); ada.g.Offers() != 1 {
+		t.Errorf("ada holds %d offers", ada.g.Offers())
+	}
+}
+
+// A device that is told that it is gone keeps the keys of its offers for a Welcome
+// that is on its way; one that is a member again does not.
+func TestGoneKeepsOffers(t *testing.T) {
+	w, ben, elsewhere := quietThree(t)
+	ada := w.devices["ada"]
+	w.cut(1, "ben")
+	w.step(ben, group.Hear{Payload: ada.g.Notice(ben.g.SelfMember(), elsewhere), From: "ada"})
+	w.step(ben, group.Hear{Payload: ada.g.Gone(ben.g.SelfMember(), elsewhere), From: "ada"})
+	w.run(time.Minute)
+	if st := ben.g.Status(); st.State != "removed" || ben.g.Rejoins() != 1 {
+		t.Errorf("ben is %s and keeps the keys of %d offers", st.State, ben.g.Rejoins())
+	}
+	w.say("ada", "here you are")
+	w.heal()
+	w.run(10 * time.Second)
+	if st := ben.g.Status(); st.State != "member" || ben.g.Rejoins() != 0 {
+		t.Errorf("ben is %s and keeps the keys of %d offers", st.State, ben.g.Rejoins())
+	}
+}
+
+// A Welcome came before its commit. That it did is remembered when the commit has
+// been opened, too: once its epoch is erased, it must not be taken again.
+func TestWelcomeBeforeItsCommit(t *testing.T) {
+	w := newWorld(t, "ada", "ben", "cleo", "dan", "eve", "finn")
+	w.create("ada")
+	for _, n := range []string{"ben", "cleo", "dan", "eve", "finn"} {
+		w.join("ada", n)
+	}
+	w.run(20 * time.Second)
+	finn := w.devices["finn"]
+	w.cut(3, "finn")
+	w.update("ada")
+	at, self := mustCID(t, w.devices["ada"].g.Status().Head), finn.g.SelfMember()
+	for _, n := range []string{"ben", "cleo", "dan"} {
+		w.step(finn, group.Hear{Payload: w.devices[n].g.NoticeAt(self, at, finn.g.AddedBy()), From: n})
+	}
+	w.cut(1, "ada", "ben")
+	w.cut(2, "cleo", "dan", "eve")
+	for _, n := range []string{"ada", "cleo"} {
+		w.step(w.devices[n], group.Hear{Payload: finn.g.Offer(self, at, finn.g.OfferedKeyPackage()), From: "finn"})
+	}
+	w.run(w.cfg.ReaddDelay + 5*time.Second)
+	for _, island := range []int{2, 1} {
+		w.cut(island, "finn")
+		w.run(3 * w.cfg.NoticeEvery)
+	}
+	if !finn.has(group.KindRejoined) || !finn.has(group.KindReadable) {
+		t.Fatalf("finn is %s", finn.g.Status().State)
+	}
+	rival := finn.events1(group.KindReadable)[0].CID
+	w.heal()
+	w.run(time.Second)
+	record := string(finn.disk[group.Prefix(finn.g.ID())+"c/"+rival].Value)
+	if !strings.Contains(record, `"Base":false`) || !strings.Contains(record, `"Welcomed":true`) {
+		t.Errorf("the commit is recorded as %s", record)
+	}
+}
