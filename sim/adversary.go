@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -37,6 +36,7 @@ var attacks = map[string]attackKind{
 	"lying-merger": {"claims with supersedes to have consolidated everybody's branches", few,
 		plot(lyingMerger)},
 	"lying-notice": {"tells everybody that the branch they are on has lost", again, plot(lyingNotice)},
+	"replayer":     {"keeps every signal and plays all of them to everybody, again and again", again, plot(replayer)},
 }
 
 var (
@@ -235,28 +235,4 @@ func lyingMerger(in *insider, a Adversary) {
 		})
 		in.send(b)
 	})
-}
-
-// lyingNotice: the head that it names is one that nobody has ever seen.
-func lyingNotice(in *insider, a Adversary) {
-	in.every(a, func(int) {
-		nowhere := frame.CIDOf(in.bytes(32))
-		for _, o := range in.honest() {
-			in.signal(o, in.notice(o, nowhere))
-		}
-	})
-}
-
-// notice is a signed notice as package group makes it.
-func (in *insider) notice(o *device, head cid.Cid) []byte {
-	field := func(to, b []byte) []byte {
-		return append(binary.BigEndian.AppendUint32(to, uint32(len(b))), b...)
-	}
-	self := o.incarnation()
-	content := field(field(field(field(nil, in.epoch(in.epochs()[0]).GroupID()), self), head.Bytes()), in.d.id.ID())
-	sig, err := mls.SignWithLabel(simSuite, in.d.id.Signer, "DMLSNotice", content)
-	if err != nil {
-		in.r.fail(err)
-	}
-	return field(field(field(field([]byte{1}, self), head.Bytes()), in.d.id.ID()), sig)
 }

@@ -255,6 +255,9 @@ func (w *world) carry(from, to *device, bytes []byte, in node.Input) {
 	w.wire.Write(bytes)
 	w.carried++
 	w.bytes += len(bytes)
+	if m, ok := in.(node.Message); ok && m.Protocol == node.ProtocolSignal && len(w.Adversaries) > 0 {
+		w.signals = append(w.signals, m.Body)
+	}
 	copies := 1
 	if !w.quiet {
 		lost, twice := w.net.Float64() < w.Network.Loss, w.net.Float64() < w.Network.Duplicate

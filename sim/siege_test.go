@@ -1,12 +1,14 @@
 package sim
 
 import (
+	"encoding/hex"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/dmlsd/dmls/frame"
+	"github.com/dmlsd/dmls/group"
 )
 
 // Whatever an adversary does, the honest members end on one head, with one
@@ -45,7 +47,7 @@ func TestAdversaries(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{
 		"removed-forker", "tag-grinder", "equivocator", "path-poisoner", "re-encrypter", "withholder",
-		"backdater", "minter", "flooder", "remover", "lying-merger", "lying-notice",
+		"backdater", "minter", "flooder", "remover", "lying-merger", "lying-notice", "replayer",
 	} {
 		if attacks[name].make == nil || !slices.ContainsFunc(Sieges(), func(c Class) bool { return c.Name == siegePrefix+name }) {
 			t.Errorf("no adversary %q", name)
@@ -71,6 +73,31 @@ func TestReencrypterIsFirst(t *testing.T) {
 	}
 	if first < 4 || r.Network.MinLatency == 0 {
 		t.Errorf("%d copies are on the way with the commit that they copy", first)
+	}
+}
+
+// What the liar says is understood, and counted, by some; what the replayer plays
+// is what others said.
+func TestSignalsOfAdversariesAreHeard(t *testing.T) {
+	t.Parallel()
+	siege := func(name string, seed uint64) *run {
+		c := Sieges()[slices.IndexFunc(Sieges(), func(c Class) bool { return c.Name == siegePrefix+name })]
+		return finished(t, c.Scenario(seed), nil)
+	}
+	heard, played := 0, 0
+	for seed := uint64(1); seed <= 3; seed++ {
+		r := siege("lying-notice", seed)
+		liar := hex.EncodeToString(r.devices[r.Adversaries[0].Device].id.ID())
+		for _, d := range r.devices {
+			if _, ok := d.store.records[group.Prefix(r.gid)+"word/"+liar]; ok {
+				heard++
+			}
+		}
+		r = siege("replayer", seed)
+		played += min(r.assaults, len(r.signals))
+	}
+	if heard == 0 || played == 0 {
+		t.Errorf("%d devices count the word of a liar; %d signals were played again", heard, played)
 	}
 }
 

@@ -50,6 +50,7 @@ type world struct {
 	captured   map[string]capture // blocks that were published, by CID
 	heard      []string           // their CIDs, in order
 	ears       []func()           // of adversaries who act as soon as somebody publishes
+	signals    [][]byte           // bodies of the signals that were sent, for adversaries
 	welcomes   map[string][]byte  // bundles by KeyPackageRef, hex
 	senderData map[string][]byte  // sender_data_secret by epoch
 	opened     struct {           // captured blocks without their seal
