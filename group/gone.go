@@ -156,7 +156,7 @@ func (s *step) believeGone(n notice) {
 	if s.state != member && s.state != stranded {
 		return
 	}
-	s.state, s.ejected, s.goneAt, s.noticed, s.dirty = removed, true, s.env.Now, s.settled, true
+	s.state, s.ejected, s.goneAt, s.noticed, s.due.here, s.dirty = removed, true, s.env.Now, s.settled, nil, true
 	s.emit(Event{Kind: KindRemoved, Head: n.Head.String(), From: hexKey(keyOf(n.Signer)), Name: s.names[keyOf(n.Signer)],
 		Why: "removed on a branch that this device cannot read"})
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/dmlsd/dmls/dag"
 	"github.com/dmlsd/dmls/group"
 )
 
@@ -70,13 +71,22 @@ func quietThree(t *testing.T) (*world, *device, cid.Cid) {
 	return w, w.devices["ben"], someCID("elsewhere")
 }
 
+// tell has ada and cleo say something to ben, who believes two of three.
+func (w *world) tell(ben *device, what func(*group.Group, dag.Member, cid.Cid) []byte, elsewhere cid.Cid) {
+	w.t.Helper()
+	was := ben.g.Status().State
+	for i, n := range []string{"ada", "cleo"} {
+		w.step(ben, group.Hear{Payload: what(w.devices[n].g, ben.g.SelfMember(), elsewhere), From: n})
+		if s := ben.g.Status().State; (s == was) != (i == 0) {
+			w.t.Fatalf("ben is %s by the word of %d", s, i+1)
+		}
+	}
+}
+
 // A device that a late notice stranded, though all are where it is, is told so.
 func TestToldThatItIsHere(t *testing.T) {
 	w, ben, elsewhere := quietThree(t)
-	w.step(ben, group.Hear{Payload: w.devices["ada"].g.NoticeAt(ben.g.SelfMember(), elsewhere, ""), From: "ada"})
-	if s := ben.g.Status().State; s != "stranded" {
-		t.Fatalf("ben is %s by the word of its inviter", s)
-	}
+	w.tell(ben, (*group.Group).Notice, elsewhere)
 	w.run(10 * time.Second)
 	if s := ben.g.Status().State; s != "member" {
 		t.Errorf("ben is %s", s)
@@ -84,14 +94,11 @@ func TestToldThatItIsHere(t *testing.T) {
 	w.agree("ada", "ben", "cleo")
 }
 
-// A late word of its inviter that it is gone silences nobody who is on the head.
+// A late word of others that it is gone silences nobody who is on the head.
 func TestNotGoneAtAll(t *testing.T) {
 	w, ben, elsewhere := quietThree(t)
 	gone := w.devices["ada"].g.Gone(ben.g.SelfMember(), elsewhere)
-	w.step(ben, group.Hear{Payload: gone, From: "ada"})
-	if s := ben.g.Status().State; s != "removed" {
-		t.Fatalf("ben is %s by the word of its inviter", s)
-	}
+	w.tell(ben, (*group.Group).Gone, elsewhere)
 	for _, n := range []string{"ada", "cleo"} { // whom that word reaches, too
 		w.step(w.devices[n], group.Hear{Payload: gone, From: "mal"})
 	}

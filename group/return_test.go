@@ -157,8 +157,8 @@ func TestNoticeByTheRemoved(t *testing.T) {
 	for _, n := range []string{"ben", "cleo"} {
 		w.join("ada", n)
 	}
-	w.join("ben", "dan")
 	w.run(20 * time.Second)
+	w.join("ben", "dan") // the word of its inviter is enough until its base is confirmed
 	dan := w.devices["dan"]
 	w.cut(1, "ben")
 	w.remove("ada", "ben")

@@ -14,8 +14,9 @@ import (
 
 // The joiner's side.
 
-// hearNotice acts on a notice by the inviter, by more than a third of the members
-// of the own base (design, section 5.5), or by most of the others of the own head.
+// hearNotice acts on notices by more than a third of the members of the own base
+// (design, section 5.5), by most of the others of the own head or, until the base
+// is sure to stay, by the inviter alone.
 func (s *step) hearNotice(n notice) error {
 	if n.Gone && n.Joiner != s.self {
 		return nil
@@ -37,7 +38,8 @@ func (s *step) hearNotice(n notice) error {
 		return nil
 	}
 	s.count(n)
-	if (by != s.inviter || n.Joiner != s.self) && 3*s.saying(n.Gone) <= len(members) && !s.headSays(n) {
+	invited := by == s.inviter && n.Joiner == s.self && s.tentative()
+	if !invited && 3*s.saying(n.Gone) <= len(members) && !s.headSays(n) {
 		return nil
 	}
 	if s.state == leaving {
@@ -144,7 +146,7 @@ func (s *step) strand(head cid.Cid, by, why string) {
 		return
 	}
 	s.state, s.dirty = stranded, true
-	s.ejected, s.goneAt = false, time.Time{}
+	s.ejected, s.goneAt, s.due.here = false, time.Time{}, nil
 	s.emit(Event{Kind: KindStranded, Head: head.String(), From: hexKey(by), Name: s.names[by], Why: why})
 }
 
@@ -166,12 +168,13 @@ func (s *step) hearHere(e *epoch, n notice) {
 	}
 }
 
-// stands takes back what others said of another head.
+// stands takes back what others said of another head: by the word of one of them,
+// or of most of the others of our own head.
 func (s *step) stands(author dag.Member) {
 	if s.state != stranded && !s.ejected {
 		return
 	}
-	if !s.says(keyOf(author), false) && s.notifiersHere() || slices.ContainsFunc(s.exits, s.putsOut) {
+	if !s.says(keyOf(author), false) && s.notifiersHere() && !s.mostAreHere(author) || slices.ContainsFunc(s.exits, s.putsOut) {
 		return
 	}
 	s.forgetWords()
@@ -179,6 +182,26 @@ func (s *step) stands(author dag.Member) {
 	s.memberAgain()
 	s.emit(Event{Kind: KindRejoined, Epoch: s.graph.Number(s.head), Head: text(s.head), From: hexKey(keyOf(author)),
 		Name: s.names[keyOf(author)], Why: "the choice went back to the branch of this device"})
+}
+
+// mostAreHere notes one who is on our head after all, and reports whether most of
+// the others are: those who told otherwise may be liars.
+func (s *step) mostAreHere(author dag.Member) bool {
+	e := s.epochs[s.head]
+	if e == nil || !e.leaves.has(author) || author == s.self {
+		return false
+	}
+	if s.due.here == nil {
+		s.due.here = map[dag.Member]bool{}
+	}
+	s.due.here[author] = true
+	n := 0
+	for m := range s.due.here {
+		if e.leaves.has(m) {
+			n++
+		}
+	}
+	return 2*n > e.leaves.len()-1
 }
 
 // notifiersHere reports whether our head has a member that told us of another.

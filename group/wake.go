@@ -24,6 +24,7 @@ type due struct {
 	shout   time.Time            // when to say again where this device stands, if others left it
 	shouts  int                  // how often it did
 	tell    []notice             // for those who spoke, or made an offer, and are not where they think
+	here    map[dag.Member]bool  // members of our head that are on it, since others told us otherwise
 	asking  map[dag.Member]bool  // members of our head that ask to be let in elsewhere
 
 	proofs    map[dag.Member]*proof // of equivocations, until somebody publishes one

@@ -1,10 +1,14 @@
 package group_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ipfs/go-cid"
+
+	"github.com/dmlsd/dmls/dag"
 	"github.com/dmlsd/dmls/group"
 )
 
@@ -12,23 +16,20 @@ import (
 // signer has spoken here since.
 func TestNoticePlayedAgain(t *testing.T) {
 	w, ben, elsewhere := quietThree(t)
-	ada := w.devices["ada"]
-	for kind, payload := range map[string][]byte{
-		"another head": ada.g.Notice(ben.g.SelfMember(), elsewhere),
-		"gone":         ada.g.Gone(ben.g.SelfMember(), elsewhere),
-	} {
-		w.say("ada", "still here")
-		for range 3 {
+	for _, what := range []func(*group.Group, dag.Member, cid.Cid) []byte{(*group.Group).Notice, (*group.Group).Gone} {
+		var old [][]byte
+		for _, n := range []string{"ada", "cleo"} {
+			old = append(old, what(w.devices[n].g, ben.g.SelfMember(), elsewhere))
+			w.say(n, "still here")
+		}
+		for _, payload := range slices.Concat(old, old) {
 			w.step(ben, group.Hear{Payload: payload, From: "mal"})
 		}
 		if s := ben.g.Status().State; s != "member" {
-			t.Errorf("%s: ben is %s", kind, s)
+			t.Errorf("ben is %s", s)
 		}
 	}
-	w.step(ben, group.Hear{Payload: ada.g.Notice(ben.g.SelfMember(), elsewhere), From: "ada"})
-	if s := ben.g.Status().State; s != "stranded" {
-		t.Errorf("a new notice: ben is %s", s)
-	}
+	w.tell(ben, (*group.Group).Notice, elsewhere)
 }
 
 // Nor does one that says that a device is where it should be, once its signer says
@@ -39,7 +40,7 @@ func TestHerePlayedAgain(t *testing.T) {
 	here := ada.g.Here(ben.g.SelfMember())
 	w.cut(1, "ben")
 	w.say("ada", "somewhere")
-	w.step(ben, group.Hear{Payload: ada.g.Notice(ben.g.SelfMember(), elsewhere), From: "ada"})
+	w.tell(ben, (*group.Group).Notice, elsewhere)
 	for _, when := range []string{"at once", "after a restart"} {
 		w.step(ben, group.Hear{Payload: here, From: "mal"})
 		if s := ben.g.Status().State; s != "stranded" {
@@ -101,10 +102,9 @@ func TestAskPlayedAgain(t *testing.T) {
 // that is on its way; one that is a member again does not.
 func TestGoneKeepsOffers(t *testing.T) {
 	w, ben, elsewhere := quietThree(t)
-	ada := w.devices["ada"]
 	w.cut(1, "ben")
-	w.step(ben, group.Hear{Payload: ada.g.Notice(ben.g.SelfMember(), elsewhere), From: "ada"})
-	w.step(ben, group.Hear{Payload: ada.g.Gone(ben.g.SelfMember(), elsewhere), From: "ada"})
+	w.tell(ben, (*group.Group).Notice, elsewhere)
+	w.tell(ben, (*group.Group).Gone, elsewhere)
 	w.run(time.Minute)
 	if st := ben.g.Status(); st.State != "removed" || ben.g.Rejoins() != 1 {
 		t.Errorf("ben is %s and keeps the keys of %d offers", st.State, ben.g.Rejoins())
@@ -153,4 +153,27 @@ func TestWelcomeBeforeItsCommit(t *testing.T) {
 	if !strings.Contains(record, `"Base":false`) || !strings.Contains(record, `"Welcomed":true`) {
 		t.Errorf("the commit is recorded as %s", record)
 	}
+}
+
+// A member who lies to those whom it invited, and is silent, holds them up only
+// until most of the others are heard of.
+func TestLiarOnTheHead(t *testing.T) {
+	w := newWorld(t, "ada", "ben", "cleo", "dan", "mal")
+	w.create("ada")
+	for _, n := range []string{"mal", "cleo", "dan"} {
+		w.join("ada", n)
+	}
+	w.run(20 * time.Second)
+	w.join("mal", "ben")
+	ben, mal := w.devices["ben"], w.devices["mal"]
+	w.step(ben, group.Hear{Payload: mal.g.Notice(ben.g.SelfMember(), someCID("nowhere")), From: "mal"})
+	if s := ben.g.Status().State; s != "stranded" {
+		t.Fatalf("ben is %s by the word of its inviter", s)
+	}
+	w.cut(1, "mal")
+	w.run(10 * time.Second)
+	if s := ben.g.Status().State; s != "member" {
+		t.Errorf("ben is %s though all but one say that it is here", s)
+	}
+	w.agree("ada", "cleo", "dan", "ben")
 }

@@ -31,6 +31,8 @@ func (d *draft) siege(name string) {
 	case "removed-forker", "removed-voter":
 		// By those that stay: who removes it is not removed in turn.
 		d.s.Events = append(d.s.Events, Event{At: at - Span(3*time.Second), Do: Remove, By: Devices{0}, Of: Devices{bad}})
+	case "lying-notice":
+		a.Device -= bad * (bad % 2) // it invited all, in half of the runs
 	case "remover":
 		other := 1 + bad%(d.s.Members-1)
 		d.s.Policy = "open"
