@@ -166,11 +166,11 @@ func TestLiarOnTheHead(t *testing.T) {
 	w.run(20 * time.Second)
 	w.join("mal", "ben")
 	ben, mal := w.devices["ben"], w.devices["mal"]
+	w.cut(1, "mal")
 	w.step(ben, group.Hear{Payload: mal.g.Notice(ben.g.SelfMember(), someCID("nowhere")), From: "mal"})
 	if s := ben.g.Status().State; s != "stranded" {
 		t.Fatalf("ben is %s by the word of its inviter", s)
 	}
-	w.cut(1, "mal")
 	w.run(10 * time.Second)
 	if s := ben.g.Status().State; s != "member" {
 		t.Errorf("ben is %s though all but one say that it is here", s)

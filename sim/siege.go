@@ -20,7 +20,11 @@ func Sieges() []Class {
 }
 
 func (d *draft) siege(name string) {
-	d.crowd(6, 9, 1)
+	joiners := 1
+	if name == "replayer" {
+		joiners = 3 // signals are for those who came by a branch that lost
+	}
+	d.crowd(6, 9, joiners)
 	d.s.Network.Topology = Mesh // elsewhere a member who is silent cuts the network for good
 	bad := d.between(1, d.s.Members-1)
 	at := d.seconds(4, 7)
@@ -33,6 +37,9 @@ func (d *draft) siege(name string) {
 		d.s.Events = append(d.s.Events, Event{At: at - Span(3*time.Second), Do: Remove, By: Devices{0}, Of: Devices{bad}})
 	case "lying-notice":
 		a.Device -= bad * (bad % 2) // it invited all, in half of the runs
+	case "replayer": // once more apart, when there is something to play again
+		a.From, a.Until = until+Span(time.Second), until+Span(36*time.Second)
+		d.part(until+Span(14*time.Second), until+Span(24*time.Second), d.deal(2), 1)
 	case "remover":
 		other := 1 + bad%(d.s.Members-1)
 		d.s.Policy = "open"
@@ -45,7 +52,7 @@ func (d *draft) siege(name string) {
 	d.s.Loads = slices.DeleteFunc(d.s.Loads, func(l Load) bool { return l.Do == Commit })
 	for _, island := range d.s.Partitions[0].Islands {
 		d.s.work(Load{Do: Update, By: island, From: at + Span(time.Second), Until: until - Span(3*time.Second), Count: 2})
-		d.s.work(Load{Do: Add, By: island, From: at + Span(time.Second), Until: until - Span(3*time.Second), Count: 1})
+		d.s.work(Load{Do: Add, By: island, From: at + Span(time.Second), Until: until - Span(3*time.Second), Count: (joiners + 1) / 2})
 	}
 	d.chat(24)
 	d.s.Least.Forks = 0
