@@ -107,7 +107,7 @@ func equivocator(in *insider, a Adversary) {
 		next, prev := in.next, in.prev
 		to := in.honest()
 		for i := range int(a.With["siblings"]) {
-			in.next, in.prev = next, prev
+			in.next, in.prev, in.rolled = next, prev, i+1 < int(a.With["siblings"])
 			b, _ := in.commit(at, mls.CommitRequest{}, nil)
 			in.send(b, to[i%len(to)])
 		}

@@ -21,15 +21,16 @@ import (
 // and reaches everybody, also across partitions; it has everything that the
 // device had, the key that signs too, and no engine that would hold it back.
 type insider struct {
-	r     *run
-	d     *device
-	thief *thief
-	rand  io.Reader
-	topic string
-	next  uint64 // seq and prev of the next frame; an adversary may set them
-	prev  cid.Cid
-	tries int  // commits to choose the greatest confirmation tag from; 0: 1
-	swift bool // what it sends arrives before all else
+	r      *run
+	d      *device
+	thief  *thief
+	rand   io.Reader
+	topic  string
+	next   uint64 // seq and prev of the next frame; an adversary may set them
+	prev   cid.Cid
+	rolled bool // the key that a commit is sealed with stays, for a sibling
+	tries  int  // commits to choose the greatest confirmation tag from; 0: 1
+	swift  bool // what it sends arrives before all else
 
 	answered int // blocks that it gave to those who asked
 }
@@ -121,7 +122,8 @@ func (in *insider) links(at string, e *mls.Epoch, t mls.ContentType) frame.Links
 	if err != nil {
 		in.r.fail(fmt.Errorf("sim: %w", err))
 	}
-	return frame.Links{Seq: in.next, Prev: in.prev, Parent: c, Generation: e.NextGeneration(t)}
+	self := incarnation(in.d.incarnation())
+	return frame.Links{Leaf: self.leaf(), Joined: self.joined(), Seq: in.next, Prev: in.prev, Parent: c, Generation: e.NextGeneration(t)}
 }
 
 func (in *insider) env() mls.Env { return mls.Env{Now: in.r.now, Rand: in.rand} }
@@ -147,8 +149,10 @@ func (in *insider) commit(at string, req mls.CommitRequest, bend func(*frame.Lin
 		}
 	}
 	b = in.seal(staged.Message, e)
-	if err := e.Apply(staged.Delta); err != nil {
-		in.r.fail(fmt.Errorf("sim: %s: %w", in.d.name, err))
+	if !in.rolled {
+		if err := e.Apply(staged.Delta); err != nil {
+			in.r.fail(fmt.Errorf("sim: %s: %w", in.d.name, err))
+		}
 	}
 	in.thief.keep(staged.Child)
 	records := map[string][]byte{}

@@ -197,6 +197,10 @@ func incarnationOf(leaf uint32, key []byte, joined cid.Cid) incarnation {
 }
 
 func (i incarnation) leaf() uint32 { return binary.BigEndian.Uint32([]byte(i)) }
+func (i incarnation) joined() cid.Cid {
+	c, _ := cid.Cast([]byte(i[6+len(i.key())/2:]))
+	return c
+}
 func (i incarnation) key() string {
 	return hex.EncodeToString([]byte(i[6 : 6+binary.BigEndian.Uint16([]byte(i[4:6]))]))
 }

@@ -34,7 +34,7 @@ func (d *draft) siege(name string) {
 	switch name {
 	case "removed-forker", "removed-voter":
 		// By those that stay: who removes it is not removed in turn.
-		d.s.Events = append(d.s.Events, Event{At: at - Span(3*time.Second), Do: Remove, By: Devices{0}, Of: Devices{bad}})
+		d.s.Events = append(d.s.Events, Event{At: at + Span(500*time.Millisecond), Do: Remove, By: Devices{0}, Of: Devices{bad}})
 	case "lying-notice":
 		a.Device -= bad * (bad % 2) // it invited all, in half of the runs
 	case "replayer": // once more apart, when there is something to play again

@@ -76,6 +76,39 @@ func TestReencrypterIsFirst(t *testing.T) {
 	}
 }
 
+// Members open what the adversaries send, but for those whose frames are never to
+// open: an attack that all refuse at the door proves nothing.
+func TestAdversariesBite(t *testing.T) {
+	t.Parallel()
+	for _, c := range Sieges() {
+		name := strings.TrimPrefix(c.Name, siegePrefix)
+		if slices.Contains([]string{"flooder", "re-encrypter", "lying-notice", "replayer"}, name) {
+			continue
+		}
+		opened := 0
+		for seed := uint64(1); seed <= 3; seed++ {
+			r := finished(t, c.Scenario(seed), nil)
+			for _, d := range r.members() {
+				if d.attack != nil || d.driver == nil {
+					continue
+				}
+				frames, err := d.driver.Log(r.gid)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, f := range frames {
+					if r.captured[f.CID].forged {
+						opened++
+					}
+				}
+			}
+		}
+		if opened == 0 {
+			t.Errorf("%s: nobody opened anything", name)
+		}
+	}
+}
+
 // What the liar says is understood, and counted, by some; what the replayer plays
 // is what others said.
 func TestSignalsOfAdversariesAreHeard(t *testing.T) {
