@@ -1,7 +1,6 @@
 package group
 
 import (
-	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -138,46 +137,4 @@ func parsePending(b []byte) (*message, error) {
 		return nil, fmt.Errorf("%w: waiting message: %w", ErrRecords, err)
 	}
 	return m, nil
-}
-
-// sendAgain publishes own texts on the head, under their old ids, whose epoch
-// this device gave up or had to erase while nobody was known to have them:
-// what nobody could open any more would be lost. Whoever had it drops the
-// second copy by its id.
-func (s *step) sendAgain() error {
-	for _, c := range s.lost() {
-		d, err := parseAppData(s.unsent[c])
-		if err != nil {
-			return fmt.Errorf("%w: outbox: %w", ErrInternal, err)
-		}
-		s.sent(c)
-		a, err := s.sendApplication(d)
-		if err != nil {
-			return err
-		}
-		s.emit(Event{Kind: KindResent, CID: a.cid.String(), Epoch: a.header.Epoch, Head: a.header.Links.Parent.String(),
-			ID: hex.EncodeToString(d.ID[:]), From: hexKey(keyOf(s.self)), Name: s.id.Name, Text: string(d.Body), Mine: true,
-			Why: "its epoch was given up before it was sure that all have it"})
-	}
-	return nil
-}
-
-// lost lists own texts of the outbox whose epoch is gone here or was given up,
-// or may be gone at all others by its age, in the order in which they were said.
-func (s *step) lost() []cid.Cid {
-	g, old := s.Group, s.env.Now.Add(-s.cfg.MaxAge).Unix()
-	var out []cid.Cid
-	for c, text := range g.unsent {
-		m := g.frames[c]
-		if len(text) == 0 || m == nil {
-			continue
-		}
-		if e := g.epochs[idOf(m.Links.Parent)]; e == nil || e.old || m.At <= old && e.id != g.head {
-			out = append(out, c)
-		}
-	}
-	slices.SortFunc(out, func(a, b cid.Cid) int {
-		return cmp.Or(cmp.Compare(g.frames[a].Links.Seq, g.frames[b].Links.Seq), compareCID(a, b))
-	})
-	return out
 }

@@ -136,7 +136,7 @@ type Group struct {
 	expireAt    time.Time            // not to be looked at before
 	ends        map[chain]cid.Cid    // last frame of each chain
 	unsent      map[cid.Cid][]byte   // own blocks that nobody is known to hold; of texts the application data
-	seen        map[cid.Cid]struct{} // those of unsent that somebody has, on a base that may lose
+	seen        map[cid.Cid]struct{} // texts of unsent that somebody has, and others may not be able to read
 	nodes       map[string]int       // tree records by hash, with the number of their users
 	messages    map[string]struct{}
 	pending     []*message

@@ -84,9 +84,9 @@ func (l *loader) derive() {
 			l.order = append(l.order, c)
 		}
 	}
-	s, tentative := &step{Group: l.Group}, len(l.unsent) > 0 && l.tentative()
+	s := &step{Group: l.Group}
 	for _, m := range l.frames {
-		if tentative && m.Status == opened && !l.own(m.Author) {
+		if len(l.unsent) > 0 && m.Status == opened && !l.own(m.Author) {
 			for _, p := range m.past() {
 				s.wasSeen(p)
 			}

@@ -44,17 +44,6 @@ func (s *step) retain() error {
 	return nil
 }
 
-// settleSeen takes texts that somebody has out of the outbox when the base
-// cannot lose any more.
-func (s *step) settleSeen() {
-	if len(s.seen) == 0 || s.tentative() {
-		return
-	}
-	for _, c := range sorted(s.seen) {
-		s.sent(c)
-	}
-}
-
 // hold puts an erasure off while frames are known to be missing.
 type hold struct {
 	until  time.Time            // zero: nothing is put off

@@ -134,6 +134,11 @@ func (s *step) leaveBase() {
 	for _, id := range slices.Sorted(maps.Keys(s.epochs)) {
 		s.giveUp(s.epochs[id])
 	}
+	for _, c := range sorted(s.seen) {
+		if m := s.frames[c]; m != nil && s.epochs[idOf(m.Links.Parent)] != nil {
+			delete(s.seen, c) // by those who are on the branch that this device leaves
+		}
+	}
 	for r := range s.base.all() {
 		s.del(s.rowKey(leafOf(r.Member)), Public)
 	}

@@ -107,29 +107,8 @@ func (s *step) sent(c cid.Cid) {
 	clear(s.unsent[c])
 	delete(s.unsent, c)
 	delete(s.seen, c)
+	delete(s.due.copied, c)
 	s.del(s.key("u/"+c.String()), History)
-}
-
-// wasSeen takes an own block, and what it follows, out of the outbox: somebody
-// linked to it. Texts of a device that was added on a branch which may lose stay
-// until it cannot: nobody else waits for them before epochs are forgotten.
-func (s *step) wasSeen(c cid.Cid) {
-	tentative := len(s.unsent) > 0 && s.tentative()
-	for m := s.frames[c]; m != nil && !m.seen && s.own(m.Author); m = s.frames[c] {
-		m.seen = true
-		if plain, ok := s.unsent[c]; ok && tentative && len(plain) > 0 {
-			s.seen[c] = struct{}{}
-		} else if ok {
-			s.sent(c)
-		}
-		c = m.Links.Prev
-	}
-}
-
-// tentative reports whether the base on which this device was added is not sure
-// to stay.
-func (g *Group) tentative() bool {
-	return g.inviter != "" && g.graph.Base() == g.root && !g.baseConfirmed()
 }
 
 // apply changes the epoch in memory and puts the same change into the batch.

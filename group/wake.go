@@ -3,6 +3,8 @@ package group
 import (
 	"time"
 
+	"github.com/ipfs/go-cid"
+
 	"github.com/dmlsd/dmls/dag"
 	"github.com/dmlsd/dmls/group/internal/plan"
 )
@@ -23,6 +25,8 @@ type due struct {
 	refused map[string]bool      // offers that could not be committed, by reference
 	shout   time.Time            // when to say again where this device stands, if others left it
 	shouts  int                  // how often it did
+	copied  map[cid.Cid]dag.ID   // epochs of the last copies of own texts that some could not read
+	settled dag.ID               // the base for which own texts were last taken out of the outbox
 	tell    []notice             // for those who spoke, or made an offer, and are not where they think
 	here    map[dag.Member]bool  // members of our head that are on it, since others told us otherwise
 	asking  map[dag.Member]bool  // members of our head that ask to be let in elsewhere
@@ -46,7 +50,7 @@ type due struct {
 
 func newDue() due {
 	return due{notice: map[string]time.Time{}, told: map[string]int{}, since: map[string]time.Time{}, ask: map[string]time.Time{},
-		refused: map[string]bool{}, proofs: map[dag.Member]*proof{},
+		refused: map[string]bool{}, proofs: map[dag.Member]*proof{}, copied: map[cid.Cid]dag.ID{},
 		relay: relay{next: map[string]time.Time{}, again: map[string]time.Time{}, way: map[string]way{}, last: map[string]uint64{}}}
 }
 

@@ -286,19 +286,47 @@ func sameFrames(a, b *witness) bool {
 
 // shared lists the frames that all founders on the head must have: their own.
 // Nobody waits for those of a joiner whose branch lost before he forgets it; it
-// says its texts again.
+// says its texts again. What lies below a commit that did not open for some is not
+// for all, either.
 func (e *evidence) shared(w *witness, a agreement) []string {
 	founder := map[string]bool{}
 	for _, w := range e.witnesses {
 		founder[w.id] = w.inviter == ""
 	}
+	spoilt := e.spoilt()
 	var out []string
 	for _, f := range w.frames {
-		if a.members[f.From] && founder[f.From] && f.Epoch >= uint64(e.scenario.Members)-1 {
+		if a.members[f.From] && founder[f.From] && f.Epoch >= uint64(e.scenario.Members)-1 && !spoilt(f.Parent) {
 			out = append(out, f.CID)
 		}
 	}
 	return out
+}
+
+// spoilt tells of an epoch whether its way leads through a commit that did not open
+// for some.
+func (e *evidence) spoilt() func(epoch string) bool {
+	parent, bad := map[string]string{}, map[string]bool{}
+	for _, w := range e.witnesses {
+		for _, f := range w.frames {
+			if f.Kind == "commit" {
+				parent[f.CID] = f.Parent
+			}
+		}
+		for _, ev := range w.log {
+			if ev.Kind == group.KindUnopenable {
+				bad[ev.CID] = true
+			}
+		}
+	}
+	return func(epoch string) bool {
+		for at := epoch; at != ""; at = parent[at] {
+			if bad[at] {
+				return true
+			}
+		}
+		return false
+	}
 }
 
 // checkDisks: a device that restarted now would be where it is. In large groups some
