@@ -15,7 +15,7 @@ type Graph struct {
 	senders map[Member]*sender
 	gone    int // senders forgotten
 
-	round  int // counts changes
+	round  int // counts changes that bear on the answers of section 5.6
 	walks  int // counts the uses of sender.walk
 	answer answer
 }
@@ -57,6 +57,7 @@ func (g *Graph) sender(m Member) *sender {
 	if s == nil {
 		s = &sender{}
 		g.senders[m] = s
+		g.round++
 	}
 	return s
 }
@@ -155,6 +156,9 @@ func (g *Graph) take(m Member, f frame, c *Change) {
 	if f.about != "" && !slices.Contains(g.accused[f.about], m) {
 		g.accused[f.about] = append(g.accused[f.about], m)
 	}
+	if f.vertex || s.asked {
+		g.round++
+	}
 	g.rejudge(m)
 	for _, e := range g.forks {
 		if last && len(rivals) == 0 {
@@ -191,6 +195,7 @@ func (g *Graph) Equivocated(m Member, in ID) Change {
 	c := Change{Was: g.head.ID}
 	s := g.sender(m)
 	s.prove(g.nodes[in])
+	g.round++
 	g.rejudge(m)
 	for _, e := range g.forks {
 		e.fork.recount(m, e, s)
@@ -204,7 +209,6 @@ func (g *Graph) Equivocated(m Member, in ID) Change {
 // follow walks from the base to the head. Without a fork the head is the tip
 // of the only chain.
 func (g *Graph) follow() {
-	g.round++
 	n := g.head
 	if len(g.forks)+len(g.accused) > 0 {
 		n = g.base
@@ -212,5 +216,8 @@ func (g *Graph) follow() {
 	for c := n; c != nil; c = g.choose(n) {
 		n = c
 	}
-	g.head = n
+	if n != g.head {
+		g.head = n
+		g.round++
+	}
 }

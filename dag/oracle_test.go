@@ -419,6 +419,10 @@ func (s *set) build(r *rand.Rand) *Graph {
 			} else if _, err := it.add(g); err != nil {
 				panic(err)
 			}
+			if r.IntN(2) == 0 { // what is kept of the answers must not show
+				g.Final()
+				g.Confirmable()
+			}
 		}
 		waiting = later
 	}

@@ -188,7 +188,9 @@ func (g *Graph) speaker(e *electorate, i int) *sender {
 		e.spoke, e.gone = make([]*sender, len(e.voters)), g.gone
 	}
 	if e.spoke[i] == nil {
-		e.spoke[i] = g.senders[e.voters[i].Member]
+		if e.spoke[i] = g.senders[e.voters[i].Member]; e.spoke[i] != nil {
+			e.spoke[i].asked = true
+		}
 	}
 	return e.spoke[i]
 }

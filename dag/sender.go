@@ -34,7 +34,8 @@ type sender struct {
 	proved bool    // some equivocation is known
 	proofs []*node // deepest epochs that hold both frames of a proof, or its proof frame
 
-	walk int // the last one that marked it
+	walk  int  // the last one that marked it
+	asked bool // some answer of section 5.6 came to depend on it
 }
 
 // span is the way from top down to bottom, both included. A nil top means
