@@ -43,36 +43,36 @@ func (g *Group) Landmarks() []cid.Cid {
 // the peer lacks in that past, and said so, counts as missing with all above it
 // that no other way leads to.
 func (g *Group) Missing(tips, lacking []cid.Cid, limit int) []cid.Cid {
-	w := &walk{g: g, side: map[cid.Cid]uint8{}, lacking: map[cid.Cid]bool{}}
+	w := &walk{side: map[*meta]uint8{}, lacking: map[*meta]bool{}}
 	for _, c := range lacking {
-		w.lacking[c] = true
-		w.reach(c, ours)
+		w.lacking[g.frames[c]] = true
+		w.reach(g.frames[c], ours)
 	}
 	for _, c := range tips {
-		w.reach(c, theirs)
+		w.reach(g.frames[c], theirs)
 	}
 	for _, c := range g.Tips() {
-		w.reach(c, ours)
+		w.reach(g.frames[c], ours)
 	}
 	gone := g.state == removed || g.state == left
 	var out []cid.Cid
 	for w.open > 0 {
-		c := heap.Pop(w).(cid.Cid)
-		s := w.side[c]
+		m := heap.Pop(w).(*meta)
+		s := w.side[m]
 		if s == ours {
 			w.open--
-			out = append(out, c)
+			out = append(out, m.name)
 		}
-		m := g.frames[c]
 		for _, p := range m.past() {
-			if q := g.frames[p]; q != nil && q.Status == opened && m.Status != opened && !gone {
+			q := g.frames[p]
+			if q != nil && q.Status == opened && m.Status != opened && !gone {
 				// Anybody with the gossip key can forge a frame that nobody opens and
 				// that names others' frames: it proves nothing of what its holder has.
 				// A device that is gone opens nothing of what the others send since.
-				w.reach(p, s&ours)
+				w.reach(q, s&ours)
 				continue
 			}
-			w.reach(p, s)
+			w.reach(q, s)
 		}
 	}
 	slices.SortFunc(out, func(a, b cid.Cid) int { return int(int64(g.frames[a].N) - int64(g.frames[b].N)) })
@@ -87,31 +87,33 @@ const (
 
 // walk is the queue of Missing, ordered by depth, then CID.
 type walk struct {
-	g       *Group
-	side    map[cid.Cid]uint8
-	lacking map[cid.Cid]bool // never theirs
-	queue   []cid.Cid
+	side    map[*meta]uint8
+	lacking map[*meta]bool // never theirs
+	queue   []*meta
 	open    int // frames in the queue that only we are known to have
 }
 
 // reach marks a frame. One that has left the queue already keeps its answer:
 // then a hole was filled late, and the peer gets a frame twice.
-func (w *walk) reach(c cid.Cid, s uint8) {
-	if w.lacking[c] {
+func (w *walk) reach(m *meta, s uint8) {
+	if w.lacking[m] {
 		s &= ours
 	}
-	if m := w.g.frames[c]; m == nil || m.Status == seeded || s == 0 {
+	if m == nil || m.Status == seeded || s == 0 {
 		return
 	}
-	was := w.side[c]
-	w.side[c] = was | s
+	was := w.side[m]
+	if was|s == was {
+		return
+	}
+	w.side[m] = was | s
 	switch {
 	case was == 0:
-		heap.Push(w, c)
+		heap.Push(w, m)
 		if s == ours {
 			w.open++
 		}
-	case was == ours && s != ours && slices.Contains(w.queue, c):
+	case was == ours && slices.Contains(w.queue, m):
 		w.open--
 	}
 }
@@ -119,18 +121,18 @@ func (w *walk) reach(c cid.Cid, s uint8) {
 func (w *walk) Len() int { return len(w.queue) }
 func (w *walk) Less(i, j int) bool {
 	a, b := w.queue[i], w.queue[j]
-	if x, y := w.g.frames[a].depth, w.g.frames[b].depth; x != y {
-		return x > y
+	if a.depth != b.depth {
+		return a.depth > b.depth
 	}
-	return compareCID(a, b) < 0
+	return compareCID(a.name, b.name) < 0
 }
 func (w *walk) Swap(i, j int) { w.queue[i], w.queue[j] = w.queue[j], w.queue[i] }
-func (w *walk) Push(x any)    { w.queue = append(w.queue, x.(cid.Cid)) }
+func (w *walk) Push(x any)    { w.queue = append(w.queue, x.(*meta)) }
 func (w *walk) Pop() any {
 	last := len(w.queue) - 1
-	c := w.queue[last]
+	m := w.queue[last]
 	w.queue = w.queue[:last]
-	return c
+	return m
 }
 
 // topological orders frames so that each follows those of its links that are
