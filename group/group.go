@@ -84,9 +84,10 @@ type parked struct {
 
 // Group is the state machine of one group on one device.
 type Group struct {
-	cfg Config
-	id  Identity
-	gid []byte
+	cfg  Config
+	id   Identity
+	gid  []byte
+	text string // of gid, once it was asked for
 
 	info       groupInfo
 	root       dag.ID // this device's base when it came, for the incarnation
@@ -283,7 +284,12 @@ func (g *Group) begin(id dag.ID, e *mls.Epoch, info groupInfo, rows []tableRow) 
 }
 
 // ID returns the group id in hexadecimal.
-func (g *Group) ID() string { return hex.EncodeToString(g.gid) }
+func (g *Group) ID() string {
+	if g.text == "" {
+		g.text = hex.EncodeToString(g.gid)
+	}
+	return g.text
+}
 
 // Name returns the group's name.
 func (g *Group) Name() string { return g.info.Name }

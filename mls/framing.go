@@ -190,6 +190,8 @@ type AuthenticatedContent struct {
 	WireFormat WireFormat
 	Content    FramedContent
 	Auth       FramedContentAuthData
+
+	signed []byte // tbs of a frame that is being opened, whose content does not change
 }
 
 func (a *AuthenticatedContent) write(w *writer) {
@@ -213,6 +215,9 @@ func (a *AuthenticatedContent) ref(s *suite) []byte {
 
 // tbs is FramedContentTBS: what the signature covers.
 func (a *AuthenticatedContent) tbs(context []byte) []byte {
+	if a.signed != nil {
+		return a.signed
+	}
 	c := &a.Content
 	w := &writer{make([]byte, 0, len(c.GroupID)+len(c.AuthenticatedData)+len(c.Data)+len(context)+64)}
 	w.u16(mls10)

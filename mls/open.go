@@ -118,6 +118,7 @@ func (e *Epoch) openWith(f *framer, m *PrivateMessage, d senderData, key ratchet
 	if err != nil {
 		return nil, err
 	}
+	a.signed = a.tbs(e.encoded)
 	if err := a.verify(e.suite, o.Env, e.encoded, signer); err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ type device struct {
 	opened   []group.LogEntry  // what logged says; likewise
 	shown    []telling         // what its user was told
 	wrong    []string          // verdicts that no honest frame deserves, and broken invariants
-	commits  map[string][]byte // its records of commits, by CID, also those it dropped
+	commits  map[string]string // its records of commits, by CID, also those it dropped
 }
 
 // telling is an event that a user was told, and when by the world's clock.
@@ -75,9 +75,9 @@ func newDevice(w *world, number int) (*device, error) {
 	}
 	d := &device{
 		name: name, number: number, world: w, rand: r, id: group.Identity{Name: name, Signer: signer},
-		store: NewStore(), topics: map[string]bool{}, commits: map[string][]byte{},
+		store: newStore(w.shelf), topics: map[string]bool{}, commits: map[string]string{},
 	}
-	d.store.witness, d.store.shelf = d.witness, w.shelf
+	d.store.witness = d.witness
 	return d, nil
 }
 
@@ -364,7 +364,7 @@ func same(a, b any) (x, y string, ok bool) {
 // be stepped.
 func (d *device) loaded() (*node.Driver, error) {
 	return node.NewDriver(context.Background(), node.DriverConfig{
-		Identity: d.id, Group: d.world.engine, Store: &Store{records: d.store.records}, Network: &port{d}, Sink: (*sink)(d), Timing: d.world.timing(), Keep: node.Keep{Events: -1},
+		Identity: d.id, Group: d.world.engine, Store: &Store{disk: d.store.disk}, Network: &port{d}, Sink: (*sink)(d), Timing: d.world.timing(), Keep: node.Keep{Events: -1},
 	})
 }
 

@@ -295,7 +295,7 @@ func quicVector(to, v []byte) []byte {
 // incarnation is the stay of a device in the group, as its disk has it.
 func (d *device) incarnation() []byte {
 	var st struct{ Self []byte }
-	if err := json.Unmarshal(d.store.records[group.Prefix(d.world.gid)+"state"].value(), &st); err != nil {
+	if err := json.Unmarshal(d.store.read(group.Prefix(d.world.gid)+"state"), &st); err != nil {
 		d.world.fail(fmt.Errorf("sim: %s: %w", d.name, err))
 	}
 	return st.Self

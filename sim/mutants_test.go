@@ -3,7 +3,6 @@ package sim
 import (
 	"bytes"
 	"cmp"
-	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -158,10 +157,10 @@ func TestRolledBackDisk(t *testing.T) {
 	s.Partitions, s.After = nil, Span(10*time.Second)
 	s.Events = []Event{{At: Span(3 * time.Second), Do: Say, By: Devices{1}}, {At: Span(8 * time.Second), Do: Say, By: Devices{1}}}
 	r := finished(t, s, func(r *run) {
-		var old map[string]held
-		r.after(lull+2*time.Second, func() { old = maps.Clone(r.devices[1].store.records) })
+		var old *disk
+		r.after(lull+2*time.Second, func() { old = r.devices[1].store.disk.clone() })
 		r.after(lull+6*time.Second, func() {
-			r.devices[1].store.records = old
+			r.devices[1].store.disk = old
 			r.crash(r.devices[1], "and its disk is set back")
 		})
 	})

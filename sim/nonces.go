@@ -16,7 +16,7 @@ func (w *world) unsealed() []sealed {
 	}
 	var out []sealed
 	for _, d := range w.devices {
-		key := d.store.records[group.Prefix(w.gid)+"gossip"].value()
+		key := d.store.read(group.Prefix(w.gid) + "gossip")
 		if !d.joined || len(key) != frame.SecretLen {
 			continue
 		}

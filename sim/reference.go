@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
 	"encoding/hex"
@@ -151,14 +150,16 @@ func (w *world) referee(all []sealed) referee {
 // known is what devices wrote down of the commits that they opened: all must
 // have read the same.
 func (w *world) known() (map[string]deltas, string) {
-	out, raw, problem := map[string]deltas{}, map[string][]byte{}, ""
+	type reading struct{ commit, as string }
+	out, seen, problem := map[string]deltas{}, map[reading]bool{}, ""
 	for _, d := range w.devices { // one in bad hands wrote down what its engine read before
 		for _, c := range sortedKeys(d.commits) {
-			if bytes.Equal(raw[c], d.commits[c]) {
+			if seen[reading{c, d.commits[c]}] {
 				continue // as a device before
 			}
+			seen[reading{c, d.commits[c]}] = true
 			var r deltas
-			if err := json.Unmarshal(d.commits[c], &r); err != nil {
+			if err := json.Unmarshal([]byte(d.commits[c]), &r); err != nil {
 				w.fail(fmt.Errorf("sim: %s: commit: %w", d.name, err))
 			}
 			was, ok := out[c]
@@ -166,7 +167,7 @@ func (w *world) known() (map[string]deltas, string) {
 				problem = fmt.Sprintf("%s reads commit %s otherwise than others", d.name, tail(c))
 			}
 			if !ok || was.Base && !r.Base {
-				out[c], raw[c] = r, d.commits[c]
+				out[c] = r
 			}
 		}
 	}
@@ -234,7 +235,7 @@ type origin struct {
 func (w *world) origin() origin {
 	first := w.devices[0]
 	var st struct{ Root []byte }
-	if err := json.Unmarshal(first.store.records[group.Prefix(w.gid)+"state"].value(), &st); err != nil {
+	if err := json.Unmarshal(first.store.read(group.Prefix(w.gid)+"state"), &st); err != nil {
 		w.fail(fmt.Errorf("sim: %s: %w", first.name, err))
 		return origin{}
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strings"
 	"time"
@@ -40,13 +41,13 @@ func (w *world) tap(block []byte, by *device, forged bool) {
 // are the same as in the records of who gives them.
 const welcomeRecord = "d/welcome/"
 
-// witness sees what a device writes to its disk, in bytes that stay as they are:
+// witness sees what a device has written to its disk:
 // bundles of Welcomes, by the KeyPackageRef they are for; what each epoch's sender
 // data is sealed with; and what the device found commits to do.
 func (d *device) witness(op group.Op) {
 	w := d.world
 	if rest, ok := strings.CutPrefix(op.Key, welcomeRecord); ok {
-		w.welcomes[rest] = op.Value
+		w.welcomes[rest] = bytes.Clone(op.Value)
 		return
 	}
 	_, rest, ok := strings.Cut(strings.TrimPrefix(op.Key, "g/"), "/")
@@ -55,12 +56,12 @@ func (d *device) witness(op group.Op) {
 	}
 	switch kind, name, _ := strings.Cut(rest, "/"); kind {
 	case "answer":
-		w.welcomes[name] = second(op.Value)
+		w.welcomes[name] = bytes.Clone(second(op.Value))
 	case "c":
-		d.commits[name] = op.Value
+		d.commits[name], _, _ = d.store.disk.get(op.Key)
 	case "e":
 		if at, isSecrets := strings.CutSuffix(name, "/sec"); isSecrets && w.senderData[at] == nil {
-			w.senderData[at] = first(op.Value)
+			w.senderData[at] = bytes.Clone(first(op.Value))
 		}
 	}
 }

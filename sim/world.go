@@ -58,13 +58,13 @@ type world struct {
 		upTo   int
 	}
 	glimpses []glimpse
-	nextLook []time.Time          // when glimpses are taken, in order
-	chance   *rand.Rand           // who is looked at
-	assaults int                  // things that adversaries sent
-	loots    []*loot              // copies of devices that thieves took
-	shelf    map[string]*group.Op // keys and public records that disks share
-	roster   []group.Member       // as a device named them last
-	entries  []group.LogEntry     // likewise
+	nextLook []time.Time      // when glimpses are taken, in order
+	chance   *rand.Rand       // who is looked at
+	assaults int              // things that adversaries sent
+	loots    []*loot          // copies of devices that thieves took
+	shelf    *shelf           // that all disks share
+	roster   []group.Member   // as a device named them last
+	entries  []group.LogEntry // likewise
 }
 
 // side is an island of a partition, by number.
@@ -84,7 +84,7 @@ func newWorld(s Scenario) (*world, error) {
 		net: rand.New(stream(s.Seed, "network")), faults: rand.New(stream(s.Seed, "faults")),
 		wire: sha256.New(), history: &history{},
 		engine: s.config(), captured: map[string]capture{}, welcomes: map[string][]byte{}, senderData: map[string][]byte{},
-		shelf: map[string]*group.Op{}, blocks: blockNumbers{map[slice]int{}, map[[sha256.Size]byte]int{}},
+		shelf: newShelf(), blocks: blockNumbers{map[slice]int{}, map[[sha256.Size]byte]int{}},
 	}
 	w.once = remembers()
 	clocks := rand.New(stream(s.Seed, "clocks"))
