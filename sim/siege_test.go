@@ -122,7 +122,7 @@ func TestSignalsOfAdversariesAreHeard(t *testing.T) {
 		r := siege("lying-notice", seed)
 		liar := hex.EncodeToString(r.devices[r.Adversaries[0].Device].id.ID())
 		for _, d := range r.devices {
-			if _, ok := d.store.records[group.Prefix(r.gid)+"word/"+liar]; ok {
+			if _, _, ok := d.store.disk.get(group.Prefix(r.gid) + "word/" + liar); ok {
 				heard++
 			}
 		}
