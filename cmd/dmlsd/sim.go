@@ -78,8 +78,8 @@ func namedScenario(ref string) (of func(seed uint64) sim.Scenario, own uint64, e
 }
 
 func badScenario(err error) error {
-	if err == nil {
-		return nil
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
 	}
 	return &api.Error{What: "cannot simulate that", Why: strings.Replace(err.Error(), "sim: bad scenario: ", "", 1), Fix: "see: dmlsd sim run --help", Code: api.Usage}
 }
@@ -178,19 +178,8 @@ func (r *simRun) run(ctx context.Context, a *app, of func(seed uint64) sim.Scena
 	defer collector(of(r.first), min(r.parallel, int(r.last-r.first)+1))()
 	began := time.Now()
 	p := newProgress(a.talk, r.last-r.first+1)
-	err := sim.Series(ctx, of, r.first, r.last, r.parallel, func(res *sim.Result) error {
-		r.summary.Add(res)
-		if r.history != nil {
-			if _, err := r.history.Write(res.History); err != nil {
-				return fmt.Errorf("history: %w", err)
-			}
-		}
-		if len(res.Violations) > 0 {
-			p.clear()
-			failure(a.talk, res)
-		}
-		p.show(&r.summary)
-		return nil
+	_, err := orEnd(ctx, func() (any, error) {
+		return nil, sim.Series(ctx, of, r.first, r.last, r.parallel, func(res *sim.Result) error { return r.note(a, p, res) })
 	})
 	p.clear()
 	if err != nil {
@@ -207,6 +196,22 @@ func (r *simRun) run(ctx context.Context, a *app, of func(seed uint64) sim.Scena
 		return &api.Error{What: fmt.Sprintf("%d of %d runs broke a promise", n, r.summary.Runs), Why: "see above",
 			Fix: "run the replay command to see one alone", Code: api.Failed}
 	}
+	return nil
+}
+
+// note counts a run.
+func (r *simRun) note(a *app, p *progress, res *sim.Result) error {
+	r.summary.Add(res)
+	if r.history != nil {
+		if _, err := r.history.Write(res.History); err != nil {
+			return fmt.Errorf("history: %w", err)
+		}
+	}
+	if len(res.Violations) > 0 {
+		p.clear()
+		failure(a.talk, res)
+	}
+	p.show(&r.summary)
 	return nil
 }
 

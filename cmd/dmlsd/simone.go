@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,12 +18,12 @@ import (
 )
 
 // oneSeed is a verb of the simulator that looks at one run.
-func oneSeed(cmd *cobra.Command, do func(sim.Scenario) error) {
+func oneSeed(cmd *cobra.Command, do func(context.Context, sim.Scenario) error) {
 	src := &simSource{}
 	seed := cmd.Flags().Uint64("seed", 1, "seed of the run")
 	src.flags(cmd)
 	cmd.Args = cobra.NoArgs
-	cmd.RunE = func(*cobra.Command, []string) error {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		of, own, err := src.scenarios()
 		if err != nil {
 			return err
@@ -30,7 +31,28 @@ func oneSeed(cmd *cobra.Command, do func(sim.Scenario) error) {
 		if own != 0 && !src.changed("seed") {
 			*seed = own
 		}
-		return do(of(*seed))
+		return do(cmd.Context(), of(*seed))
+	}
+}
+
+// orEnd returns what f does, or the error of ctx when that ends first. A run knows no
+// context: it is left behind, and ends with the process.
+func orEnd[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		v, err := f()
+		done <- result{v, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
 	}
 }
 
@@ -40,9 +62,9 @@ func (a *app) simReplayCmd() *cobra.Command {
 		Long: `Runs one seed again and prints its history: what every device did and was told,
 in virtual time. Exits with 1 on any violation.`,
 	}
-	oneSeed(cmd, func(s sim.Scenario) error {
+	oneSeed(cmd, func(ctx context.Context, s sim.Scenario) error {
 		defer collector(s, 1)()
-		res, err := sim.Run(s)
+		res, err := orEnd(ctx, func() (*sim.Result, error) { return sim.Run(s) })
 		if err != nil {
 			return badScenario(err)
 		}
@@ -77,7 +99,7 @@ the same checker would fall silent is written as a scenario file.`,
 	out := cmd.Flags().String("out", "minimal.toml", "where to write the scenario")
 	budget := cmd.Flags().Int("runs", 500, "most runs to try")
 	parallel := cmd.Flags().Int("parallel", runtime.GOMAXPROCS(0), "runs at a time")
-	oneSeed(cmd, func(s sim.Scenario) error {
+	oneSeed(cmd, func(ctx context.Context, s sim.Scenario) error {
 		if *budget < 1 || *parallel < 1 {
 			return &api.Error{What: "cannot shrink that", Why: "--runs and --parallel must be 1 or more", Fix: "leave them out", Code: api.Usage}
 		}
@@ -85,7 +107,7 @@ the same checker would fall silent is written as a scenario file.`,
 			return api.Explain("cannot write the scenario", err)
 		}
 		defer collector(s, *parallel)()
-		m, err := sim.Minimize(cmd.Context(), s, *budget, *parallel, func(m sim.Shrinking) {
+		m, err := sim.Minimize(ctx, s, *budget, *parallel, func(m sim.Shrinking) {
 			fmt.Fprintf(a.talk, "%d runs: %s\n", m.Runs, size(m.Scenario))
 		})
 		switch {
@@ -138,9 +160,13 @@ commits, what each member did and when, curves, and the checks. Exits with 1 on
 any violation, the page written all the same.`,
 	}
 	out := cmd.Flags().String("out", "report.html", "where to write the page")
-	oneSeed(cmd, func(s sim.Scenario) error {
+	oneSeed(cmd, func(ctx context.Context, s sim.Scenario) error {
 		defer collector(s, 1)()
-		page, res, err := sim.Report(s)
+		var page []byte
+		res, err := orEnd(ctx, func() (res *sim.Result, err error) {
+			page, res, err = sim.Report(s)
+			return res, err
+		})
 		if err != nil {
 			return badScenario(err)
 		}
@@ -166,7 +192,7 @@ scenario; processor times are this machine's.`,
 		names = append(names, m.Name)
 	}
 	only := cmd.Flags().StringSlice("only", names, "sections to measure")
-	cmd.RunE = func(*cobra.Command, []string) error {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		for _, name := range *only {
 			if !slices.Contains(names, name) {
 				return &api.Error{What: "cannot measure that", Why: fmt.Sprintf("there is no section %q", name), Fix: "sections: " + strings.Join(names, ", "), Code: api.Usage}
@@ -181,7 +207,7 @@ scenario; processor times are this machine's.`,
 				continue
 			}
 			fmt.Fprintf(a.talk, "%s\n", m.Title)
-			if page, err = m.Into(page); err != nil {
+			if page, err = orEnd(cmd.Context(), func() ([]byte, error) { return m.Into(page) }); err != nil {
 				return api.Explain("the measurement broke off", err)
 			}
 			if err := os.WriteFile(*out, page, 0o644); err != nil { // nothing in it is secret

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -25,7 +26,7 @@ error. The table of docs/forward-secrecy.md is the output of this command.`,
 	seed := cmd.Flags().Uint64("seed", 1, "seed of the runs")
 	every := cmd.Flags().Duration("every", 10*time.Second, "virtual time between two thefts of a device")
 	asJSON := cmd.Flags().Bool("json", false, "print JSON")
-	cmd.RunE = func(*cobra.Command, []string) error {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *every <= 0 {
 			return badScenario(errors.New("--every must be positive"))
 		}
@@ -35,8 +36,8 @@ error. The table of docs/forward-secrecy.md is the output of this command.`,
 			if err != nil {
 				return err
 			}
-			c, err := sim.Compare(of(*seed), *every)
-			if errors.Is(err, sim.ErrScenario) {
+			c, err := orEnd(cmd.Context(), func() (*sim.Comparison, error) { return sim.Compare(of(*seed), *every) })
+			if errors.Is(err, sim.ErrScenario) || errors.Is(err, context.Canceled) {
 				return badScenario(err)
 			}
 			if err != nil {
