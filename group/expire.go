@@ -48,8 +48,13 @@ func (s *step) expireBlocks() {
 	s.expireAt = s.env.Now.Add(time.Minute) // all that is left must stay
 }
 
-// needed reports whether others may still build on a frame.
+// needed reports whether others may still build on a frame. Where there are too many
+// bytes those that were never opened do not count: whoever has the gossip secret can
+// make any number of them, each a tip.
 func (g *Group) needed(c cid.Cid, m *meta) bool {
+	if m.Status == unread && g.blockBytes > g.cfg.MaxBlocks && g.epochs[idOf(m.Links.Parent)] == nil {
+		return false
+	}
 	_, tip := g.held[c]
 	_, open := g.open[c]
 	_, unsent := g.unsent[c]

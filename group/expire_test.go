@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dmlsd/dmls/frame"
+	"github.com/dmlsd/dmls/group"
 )
 
 func (d *device) blocks() (n int) {
@@ -72,5 +75,32 @@ func TestBlocksExpire(t *testing.T) {
 			w.run(20 * time.Second)
 			w.agree("ada", "ben", "cleo", "dan")
 		})
+	}
+}
+
+// Frames of old epochs that somebody makes up with the gossip secret alone are
+// bounded as all others are, though each is a tip.
+func TestForgedBlocksExpire(t *testing.T) {
+	w := newWorld(t, "ada", "ben")
+	w.cfg.MaxBlocks = 1 << 16
+	w.create("ada")
+	w.join("ada", "ben")
+	w.update("ada")
+	w.run(time.Minute)
+	ada := w.devices["ada"]
+	for i := range 300 {
+		l := frame.Links{Leaf: uint32(i), Joined: someCID("joined"), Seq: 7, Prev: someCID(fmt.Sprint("prev ", i)), Parent: someCID("parent")}
+		w.try(ada, group.Receive{Blocks: [][]byte{forgeHeader(t, ada, 0, l, 1024)}, From: "mal"})
+		w.now = w.now.Add(time.Second)
+	}
+	w.queue = nil
+	w.run(2 * time.Minute)
+	if n := ada.blocks(); n > 80 {
+		t.Errorf("ada keeps %d blocks", n)
+	}
+	w.say("ada", "on we go")
+	w.agree("ada", "ben")
+	if got := w.devices["ben"].texts(); len(got) != 1 {
+		t.Errorf("ben read %q", got)
 	}
 }
