@@ -20,6 +20,7 @@ type relay struct {
 	way   map[string]way       // back to who made an offer, by KeyPackage reference
 	last  map[string]uint64    // last event of a device when it signed its last signal, by kind and incarnation
 
+	tidy   time.Time                      // not to be looked through before
 	proven map[[sha256.Size]byte]struct{} // signatures that were found good
 }
 
@@ -57,7 +58,8 @@ func (r *relay) mayPass(now time.Time, every, rest time.Duration, joiner, one st
 
 // hasRoom forgets what is over when much is remembered.
 func (r *relay) hasRoom(now time.Time) bool {
-	if max(len(r.next), len(r.again), len(r.way)) >= maxRelayed {
+	if max(len(r.next), len(r.again), len(r.way)) >= maxRelayed && !now.Before(r.tidy) {
+		r.tidy = now.Add(time.Second)
 		over := func(_ string, t time.Time) bool { return !now.Before(t) }
 		maps.DeleteFunc(r.next, over)
 		maps.DeleteFunc(r.again, over)
