@@ -121,6 +121,24 @@ func (s *step) wasSeen(c cid.Cid) {
 	}
 }
 
+// lookSeen does it for all that others linked to.
+func (s *step) lookSeen() {
+	if len(s.unsent) == 0 {
+		return
+	}
+	all := s.bySettling()
+	for _, c := range all {
+		s.frames[c].seen = false
+	}
+	for _, c := range all {
+		if m := s.frames[c]; m.Status == opened && !s.own(m.Author) {
+			for _, p := range m.past() {
+				s.wasSeen(p)
+			}
+		}
+	}
+}
+
 // heard reports whether an epoch in which this device spoke is final, or gone: nobody says any
 // more that it could not open a commit above it.
 func (g *Group) heard(e *epoch) bool { return e == nil || e.id == g.graph.Base() }

@@ -106,7 +106,7 @@ func (s *step) askRivals() {
 // the offer was to replace an incarnation that this device never entered:
 // somebody added us again, and its Welcome went astray (decision 0098).
 func (s *step) awaitsWelcome() bool {
-	if s.state != member || !s.entered {
+	if s.state != member || len(s.rejoins) == 0 {
 		return false
 	}
 	return s.env.Now.Before(s.due.rivals) || slices.ContainsFunc(s.rejoins, func(j *rejoin) bool {

@@ -132,7 +132,7 @@ func (s *step) takeCommit(a arrival, e *epoch, o *mls.Opened) (Result, error) {
 	if err := s.apply(e, o.Delta); err != nil {
 		return Result{}, err
 	}
-	s.backHere(c.Author)
+	s.backHere(c.Author, e.id)
 	forked := len(s.graph.Children(e.id)) > 0
 	if err := s.adopt(a.cid, c, e, o.ContentHash, o.Commit.Child); err != nil {
 		return Result{}, err
@@ -159,10 +159,13 @@ func (s *step) takeOldCommit(a arrival, e *epoch, o *mls.Opened) (Result, error)
 		return Result{}, err
 	}
 	c.Settled, c.Gone = true, o.Commit.SelfRemoved
-	s.commits[c.ID] = c
-	s.writeCommit(c)
 	e.seen[string(o.ContentHash)] = struct{}{}
 	s.settleOpened(a, c.Author, o.ContentHash)
+	if c.ID == s.graph.Base() { // by which this device came back: the graph has begun without it
+		return Result{CID: a.cid, Verdict: Stale, Reason: ErrErased}, nil
+	}
+	s.commits[c.ID] = c
+	s.writeCommit(c)
 	if !s.graph.Has(e.id) {
 		s.graph.Settled(c.Author, c.Seq, "")
 	} else if _, err := s.graph.AddVertex(c.vertex()); err != nil {

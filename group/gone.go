@@ -15,17 +15,25 @@ import (
 // still is, the members answer that it is gone (decision 0103).
 
 // tellGone answers a frame of an incarnation that a losing branch added, whose key
-// the head does not have and no plan brings back.
+// the head does not have and no plan brings back; and one of an incarnation in whose
+// place the head has another that never spoke: its device may not have the Welcome,
+// nor the offer that this answered.
 func (s *step) tellGone(f *meta) {
 	e := s.epochs[s.head]
 	if s.state != member || e == nil || f.Author != "" && e.leaves.has(f.Author) {
 		return
 	}
 	m := s.speaker(f)
-	if m == "" || e.find(keyOf(m)) != "" || s.onChain(addedBy(m)) {
+	if m == "" {
 		return
 	}
-	s.tell("gone", notice{Joiner: m, Gone: true})
+	if now := e.find(keyOf(m)); now != "" {
+		if _, _, _, spoke := s.graph.Standing(now); !spoke && now != m {
+			s.tell("where", notice{Joiner: m, Present: addedBy(now)})
+		}
+	} else if !s.onChain(addedBy(m)) {
+		s.tell("gone", notice{Joiner: m, Gone: true})
+	}
 }
 
 // tellHere answers an offer that nobody can take up, since its device is on the head.
@@ -130,6 +138,17 @@ func (g *Group) onChain(id dag.ID) bool {
 	return false
 }
 
+// stillTrue reports whether a notice fits a head that has the joiner's key as now.
+func (s *step) stillTrue(n notice, now dag.Member) bool {
+	switch {
+	case n.Gone:
+		return now == "" && !s.strays(keyOf(n.Joiner))
+	case now == "":
+		return false
+	}
+	return n.Present == addedBy(now)
+}
+
 // strays reports whether a plan brings a device back that is not on the head.
 func (s *step) strays(key string) bool {
 	return slices.ContainsFunc(s.plans().Strays, func(o plan.Op) bool { return o.Who.Key == key })
@@ -139,7 +158,7 @@ func (s *step) strays(key string) bool {
 func (s *step) sayWhere() error {
 	e := s.epochs[s.head]
 	for _, n := range s.due.tell {
-		if s.state != member || e == nil || e.leaves.has(n.Joiner) == n.Gone || n.Gone && s.strays(keyOf(n.Joiner)) {
+		if s.state != member || e == nil || !s.stillTrue(n, e.find(keyOf(n.Joiner))) {
 			continue // the head has moved, or it is told where that is
 		}
 		n.Head = cidOf(s.head)

@@ -208,9 +208,9 @@ func (s *step) enter(w *welcomed, back *epoch) error {
 	}
 	s.learnNames(e)
 	s.arrivedBefore(w.gone)
-	relay := s.due.relay // what was passed on lately
+	relay, out := s.due.relay, s.due.out // what was passed on lately, and where it was put out
 	s.due = newDue()
-	s.due.relay = relay
+	s.due.relay, s.due.out = relay, out
 	s.due.headMoved()
 	return nil
 }

@@ -84,13 +84,8 @@ func (l *loader) derive() {
 			l.order = append(l.order, c)
 		}
 	}
-	s := &step{Group: l.Group}
+	(&step{Group: l.Group}).lookSeen()
 	for _, m := range l.frames {
-		if len(l.unsent) > 0 && m.Status == opened && !l.own(m.Author) {
-			for _, p := range m.past() {
-				s.wasSeen(p)
-			}
-		}
 		if m.Author != "" && m.Message != [16]byte{} && m.Status == opened {
 			l.messages[keyOf(m.Author)+string(m.Message[:])] = struct{}{}
 		}

@@ -17,7 +17,7 @@ import (
 // messages until the new base is sure to stay.
 func (s *step) hearWelcome(ref, b []byte) error {
 	with := s.offerFor(ref)
-	if with == nil || s.state == member && !s.entered || s.state == left || s.state == copied {
+	if with == nil || s.state == left || s.state == copied {
 		return nil
 	}
 	w, err := openBundle(s.env, s.id, b, with.keys)
@@ -44,7 +44,7 @@ func (s *step) hearWelcome(ref, b []byte) error {
 	case here == nil && (s.state == member || !s.leadsBack(id, with)):
 		s.keepRival(w)
 		return nil
-	case here != nil && (s.state == member || !here.old || s.told && s.present != id):
+	case here != nil && (s.state == member || !here.old || s.told && s.present != id || s.due.out[id]):
 		return nil
 	}
 	s.leaveBase()
@@ -120,9 +120,9 @@ func (g *Group) leadsBack(base dag.ID, with *rejoin) bool {
 // base is sure to: a rival commit may have added us by this one or by another
 // of them, and win.
 func (s *step) leaveBase() {
-	s.entered, s.told = true, false
+	s.setEntered()
+	s.told = false
 	s.forgetWords()
-	s.put(s.key("entered"), []byte{1}, Public)
 	if s.former == nil {
 		s.former = &former{self: s.self}
 		for r := range s.base.all() {
@@ -150,6 +150,13 @@ func (s *step) leaveBase() {
 		}
 	}
 	s.forks = map[dag.ID]string{}
+}
+
+func (s *step) setEntered() {
+	if !s.entered {
+		s.entered = true
+		s.put(s.key("entered"), []byte{1}, Public)
+	}
 }
 
 // plausible: an ex-member may know an offer and lead its device onto a branch
@@ -181,6 +188,7 @@ func (s *step) keepRival(w *welcomed) {
 	}
 	s.commits[e.id].Welcomed = true
 	s.writeCommit(s.commits[e.id])
+	s.setEntered() // offers are kept for as long as if it had
 	s.keepSeeds(e.id, w.rows)
 	e.seeds = s.seeds[e.id]
 	s.keepReadable(e, w.inviter, "this device was added again there, too")
@@ -232,6 +240,7 @@ func (s *step) revive() error {
 		}
 	}
 	s.resume()
+	s.lookSeen() // epochs that were given up are not any more
 	return nil
 }
 

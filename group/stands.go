@@ -12,7 +12,7 @@ import (
 
 // standAt tells fork choice where the sender stands now.
 func (s *step) standAt(c cid.Cid, author dag.Member, h frame.Header) error {
-	s.backHere(author)
+	s.backHere(author, idOf(h.Links.Parent))
 	change, err := s.graph.AddStand(dag.Stand{
 		ID: idOf(c), Author: author, Seq: h.Links.Seq, At: idOf(h.Links.Parent), Confirms: linkID(h.Links.Confirms),
 	})

@@ -153,9 +153,9 @@ func (s *step) strand(head cid.Cid, by, why string) {
 // backHere: a member that told us of another head sends on ours again, so the
 // choice went back to the branch that we are on. Those whom our head removed
 // never will; if only they told us, anybody counts.
-func (s *step) backHere(author dag.Member) {
+func (s *step) backHere(author dag.Member, in dag.ID) {
 	if author != s.self && s.settled > s.noticed {
-		s.stands(author)
+		s.stands(author, s.graph.IsAncestor(s.head, in))
 	}
 }
 
@@ -164,22 +164,25 @@ func (s *step) backHere(author dag.Member) {
 func (s *step) hearHere(e *epoch, n notice) {
 	if n.Joiner == s.self && !n.Gone && n.Present == addedBy(s.self) && e.leaves.has(n.Signer) && n.Signer != s.self &&
 		!s.outdated(n.Signer, n.At) && s.signedBy(n.Signer, labelNotice, n.content(s.gid), n.Signature) {
-		s.stands(n.Signer)
+		s.stands(n.Signer, true)
 	}
 }
 
 // stands takes back what others said of another head: by the word of one of them,
 // or of most of the others of our own head.
-func (s *step) stands(author dag.Member) {
+func (s *step) stands(author dag.Member, here bool) {
 	if s.state != stranded && !s.ejected {
 		return
 	}
-	if !s.says(keyOf(author), false) && s.notifiersHere() && !s.mostAreHere(author) || slices.ContainsFunc(s.exits, s.putsOut) {
+	if !s.says(keyOf(author), false) && s.notifiersHere() && !(here && s.mostAreHere(author)) || slices.ContainsFunc(s.exits, s.putsOut) {
 		return
 	}
 	s.forgetWords()
 	s.ejected = false
 	s.memberAgain()
+	if len(s.rejoins) > 0 { // who holds its offers is asked, and so hears that it does not need them
+		s.due.rivals, s.due.offer, s.due.offers = s.env.Now.Add(4*s.cfg.NoticeEvery), s.env.Now, 0
+	}
 	s.emit(Event{Kind: KindRejoined, Epoch: s.graph.Number(s.head), Head: text(s.head), From: hexKey(keyOf(author)),
 		Name: s.names[keyOf(author)], Why: "the choice went back to the branch of this device"})
 }

@@ -25,6 +25,7 @@ type due struct {
 	refused map[string]bool      // offers that could not be committed, by reference
 	shout   time.Time            // when to say again where this device stands, if others left it
 	shouts  int                  // how often it did
+	out     map[dag.ID]bool      // bases out of which this device was put: it does not enter them again
 	copied  map[cid.Cid]dag.ID   // epochs of the last copies of own texts that some could not read
 	settled dag.ID               // the base for which own texts were last taken out of the outbox
 	tell    []notice             // for those who spoke, or made an offer, and are not where they think
@@ -50,7 +51,7 @@ type due struct {
 
 func newDue() due {
 	return due{notice: map[string]time.Time{}, told: map[string]int{}, since: map[string]time.Time{}, ask: map[string]time.Time{},
-		refused: map[string]bool{}, proofs: map[dag.Member]*proof{}, copied: map[cid.Cid]dag.ID{},
+		refused: map[string]bool{}, proofs: map[dag.Member]*proof{}, copied: map[cid.Cid]dag.ID{}, out: map[dag.ID]bool{},
 		relay: relay{next: map[string]time.Time{}, again: map[string]time.Time{}, way: map[string]way{}, last: map[string]uint64{}}}
 }
 
@@ -79,7 +80,7 @@ func (s *step) wake() time.Time {
 		if s.awaitsWelcome() {
 			at(s.due.offer)
 		}
-		if s.entered && s.due.rivals.After(s.env.Now) {
+		if len(s.rejoins) > 0 && s.due.rivals.After(s.env.Now) {
 			at(s.due.rivals)
 		}
 		at(s.due.ack)
