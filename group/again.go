@@ -14,23 +14,36 @@ import (
 // Own texts that not all members of their epoch could read are said again, under
 // their old ids. Whoever read the first copy drops the second.
 
-// sendAgain publishes them on the head.
+// resaid is what is known of a text that was said again: how often, and the keys of
+// those who could not read it and were not on the head then. In memory only.
+type resaid struct {
+	times int
+	owed  []string
+}
+
+// mostCopies bounds how often one text is said again because others could not read
+// it: whoever is replaced again and again must not make all others repeat themselves.
+const mostCopies = 8
+
+// sendAgain publishes them on the head. The copy takes the place of the text.
 func (s *step) sendAgain() error {
 	for _, c := range s.lost() {
 		d, err := parseAppData(s.unsent[c])
 		if err != nil {
 			return fmt.Errorf("%w: outbox: %w", ErrInternal, err)
 		}
-		why := "its epoch was given up before it was sure that all have it"
-		if e := s.epochs[idOf(s.frames[c].Links.Parent)]; e != nil && !e.old && s.unheard(c, e) {
+		why, again := "its epoch was given up before it was sure that all have it", s.due.copied[c]
+		if owed, ok := s.due.unheard[c]; ok {
 			why = "a member could not read it"
-			s.seen[c], s.due.copied[c] = struct{}{}, s.head // until it is certain that no other member could not
-		} else {
-			s.sent(c)
+			again = resaid{again.times + 1, owed}
 		}
+		s.sent(c)
 		a, err := s.sendApplication(d)
 		if err != nil {
 			return err
+		}
+		if again.times > 0 {
+			s.due.copied[a.cid] = again
 		}
 		s.emit(Event{Kind: KindResent, CID: a.cid.String(), Epoch: a.header.Epoch, Head: a.header.Links.Parent.String(),
 			ID: hex.EncodeToString(d.ID[:]), From: hexKey(keyOf(s.self)), Name: s.id.Name, Text: string(d.Body), Mine: true, Why: why})
@@ -51,7 +64,8 @@ func (s *step) lost() []cid.Cid {
 		}
 		e := g.epochs[idOf(m.Links.Parent)]
 		gone := e == nil || e.old || m.At <= old && e.id != g.head
-		if _, seen := g.seen[c]; gone && (tentative || !seen) || e != nil && g.unheard(c, e) {
+		_, seen := g.seen[c]
+		if _, unheard := g.due.unheard[c]; gone && (tentative || !seen) || unheard {
 			out = append(out, c)
 		}
 	}
@@ -61,38 +75,80 @@ func (s *step) lost() []cid.Cid {
 	return out
 }
 
-// unheard reports whether a member of the epoch of an own text who is on the head
-// could not read it, nor its last copy: a commit at or above it is void, or does not
-// open for one who was added again since; or one was replaced who had never stood
-// there.
-func (g *Group) unheard(c cid.Cid, e *epoch) bool {
-	head := g.epochs[g.head]
-	if head == nil {
-		return false
+// lookUnheard finds the own texts that a member of their epoch who is on the head
+// could not read, when the head has moved or somebody complained.
+func (s *step) lookUnheard() {
+	head := s.epochs[s.head]
+	if !s.due.relook || head == nil {
+		return
 	}
-	had := e
-	if at, ok := g.due.copied[c]; ok {
-		if had = g.epochs[at]; had == nil {
-			return false
+	s.due.relook = false
+	clear(s.due.unheard)
+	known := map[dag.ID]*deaf{}
+	for c, text := range s.unsent {
+		m := s.frames[c]
+		if len(text) == 0 || m == nil || s.due.copied[c].times >= mostCopies {
+			continue
+		}
+		e := s.epochs[idOf(m.Links.Parent)]
+		if e == nil || e.old {
+			continue
+		}
+		d := known[e.id]
+		if d == nil {
+			d = s.deafIn(e, head)
+			known[e.id] = d
+		}
+		again, owed := d.now, slices.Clone(d.owed)
+		for _, key := range s.due.copied[c].owed {
+			switch now := head.find(key); {
+			case now == "":
+				owed = append(owed, key)
+			case !e.leaves.has(now):
+				again = true
+			}
+		}
+		if again {
+			s.due.unheard[c] = owed
 		}
 	}
-	lacks := func(m dag.Member) bool {
-		now := head.find(keyOf(m))
-		return now != "" && now != m && !had.leaves.has(now)
-	}
+}
+
+// deaf is who could not read what was said in an epoch.
+type deaf struct {
+	now  bool     // some of them are on the head
+	owed []string // keys of those who are not
+}
+
+// deafIn: a commit at or above the epoch is void, or does not open for some, whom
+// the head has again or who were never below it; or one was replaced who had never
+// stood there.
+func (g *Group) deafIn(e, head *epoch) *deaf {
+	d, onHead := &deaf{}, g.graph.IsAncestor(e.id, g.head)
 	for _, id := range g.graph.Accused() {
-		if g.graph.IsAncestor(id, e.id) && (g.graph.Void(id) && had == e || slices.ContainsFunc(g.graph.Complainers(id), lacks)) {
-			return true
+		if !g.graph.IsAncestor(id, e.id) {
+			continue
 		}
-	}
-	for at := g.head; at != e.id && g.graph.IsAncestor(e.id, at); at = g.graph.Parent(at) {
-		for _, now := range g.commits[at].Added {
-			if m := e.find(keyOf(now)); m != "" && m != now && lacks(m) && !g.stoodBelow(m, e.id) {
-				return true
+		d.now = d.now || g.graph.Void(id)
+		for _, m := range g.graph.Complainers(id) {
+			switch now := head.find(keyOf(m)); {
+			case now == "":
+				d.owed = append(d.owed, keyOf(m))
+			case now == m && onHead: // it is added again first
+			case now == m || !e.leaves.has(now):
+				d.now = true
 			}
 		}
 	}
-	return false
+	for at := g.head; onHead && at != e.id; at = g.graph.Parent(at) {
+		c := g.commits[at]
+		for _, m := range c.Removed {
+			if c.replaced(keyOf(m)) != "" && e.leaves.has(m) && !g.stoodBelow(m, e.id) {
+				d.now = true
+			}
+		}
+	}
+	return d
 }
 
 // stoodBelow reports whether a member sent its last frame at or below an epoch.

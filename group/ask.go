@@ -67,7 +67,7 @@ func (s *step) hearAsk(a ask) {
 	}
 	if b, ok := s.answered[string(a.Ref)]; ok {
 		s.answerAgain(a.Ref, a.from, b)
-	} else if o := s.offers[key]; o != nil && bytes.Equal(o.ref, a.Ref) {
+	} else if o := s.offers[key]; o != nil && bytes.Equal(o.ref, a.Ref) && a.At.Cursor >= o.At.Cursor {
 		s.dropOffer(o)
 	}
 }

@@ -49,6 +49,7 @@ func (s *step) takeComplaint(a arrival, e *epoch, author dag.Member, d appData) 
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInternal, err) // parseAppData has seen it
 	}
+	s.due.relook = true
 	was := s.graph.Void(idOf(about))
 	if err := s.addMute(a, author, idOf(about)); err != nil {
 		return err

@@ -69,6 +69,9 @@ func (g *Group) Gone(to dag.Member, head cid.Cid) []byte {
 // Here is a notice that an incarnation is where it should be.
 func (g *Group) Here(to dag.Member) []byte { return g.NoticeAt(to, cidOf(g.head), addedBy(to)) }
 
+// WantsSeeds reports whether frames before the base are asked for.
+func (g *Group) WantsSeeds() bool { return len(g.seedsWanted) > 0 }
+
 // Later lets an event pass.
 func (g *Group) Later() { g.cursor++ }
 

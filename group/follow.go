@@ -24,6 +24,7 @@ func (s *step) follow() error {
 		return err
 	}
 	s.settleSeen()
+	s.lookUnheard()
 	// Commits that waited for a self-Remove in an epoch that is gone are Stale.
 	s.passedOver()
 	s.ready, s.orphans = s.orphans, nil

@@ -85,7 +85,7 @@ func (w *roam) compare(d *device, what string) {
 	if d.g.Status().RetainedEpochs == 0 {
 		return // wiped: there is nothing to go on with
 	}
-	wants := d.g.Status().Parked == 0
+	wants := d.g.Status().Parked == 0 && !d.g.WantsSeeds() // which are forgotten in a restart
 	differ(w.t, d.name+" after "+what, picture(w.t, d.g, wants), picture(w.t, w.load(d), wants))
 }
 

@@ -125,7 +125,7 @@ func (s *step) hearOffer(o *offer) {
 		return
 	}
 	if old := s.offers[key]; old != nil && bytes.Equal(old.ref, o.ref) {
-		old.from = o.from
+		old.from, old.At = o.from, o.At
 		s.tellHere(o.Joiner) // it may not be open any more
 		return
 	}

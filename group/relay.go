@@ -34,6 +34,9 @@ type way struct {
 // signers: it takes a third of the members for it to be believed.
 const relayedNotices = 3
 
+// noticesOfOne signer may pass in each NoticeEvery.
+const noticesOfOne = 16
+
 // maxRelayed bounds what is remembered of them.
 const maxRelayed = 4096
 
@@ -102,14 +105,15 @@ func (s *step) relayNotice(n notice) {
 	if n.Gone {
 		s.tellHere(n.Joiner) // if it is: the other spoke too soon, or its word is old
 	}
-	if s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 4*s.cfg.NoticeEvery, "notice"+string(n.Joiner), keyOf(n.Signer), relayedNotices) {
+	if s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 0, "signer"+keyOf(n.Signer), "", noticesOfOne) &&
+		s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 4*s.cfg.NoticeEvery, "notice"+string(n.Joiner), keyOf(n.Signer), relayedNotices) {
 		s.signal("", n.marshal())
 	}
 }
 
 // mayPassOn reports whether what a joiner says of an offer may pass.
 func (s *step) mayPassOn(what string, joiner dag.Member, ref []byte) bool {
-	pause, who, most := s.cfg.NoticeEvery/2, string(joiner), maxOffers
+	pause, who, most := s.cfg.NoticeEvery/2, keyOf(joiner), maxOffers // not the incarnation, which its signer may make up
 	if !s.known(keyOf(joiner)) {
 		who, most = "", relayedStrangers
 	}

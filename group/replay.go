@@ -35,6 +35,9 @@ func (g *Group) replay() error {
 		if m.Status != opened && m.Status != unopenable {
 			continue
 		}
+		if p := g.epochs[idOf(m.Links.Parent)]; p != nil && m.Type == typeCommit && m.Status == opened {
+			p.seen[string(m.Content)] = struct{}{}
+		}
 		if !g.graph.Has(idOf(m.Links.Parent)) {
 			// Sent in an epoch that is gone or was given up: its sender stood
 			// outside what is retained, which bears on finality still.

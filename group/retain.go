@@ -28,7 +28,7 @@ func (s *step) retain() error {
 		s.seedsWanted = nil
 	}
 	s.dropAnswers()
-	for len(s.epochs) > s.cfg.MaxEpochs && s.graph.Base() != s.head {
+	for len(s.epochs) > s.cfg.MaxEpochs && len(s.epochs)-len(s.oldEpochs()) > s.cfg.MaxEpochs && s.graph.Base() != s.head {
 		if err := s.retire(fmt.Sprintf("more than %d epochs were kept while %s", s.cfg.MaxEpochs, s.whoStays())); err != nil {
 			return err
 		}

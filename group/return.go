@@ -42,6 +42,10 @@ func (s *step) hearWelcome(ref, b []byte) error {
 		w.epoch.Wipe() // the present base is sure, and none is awaited
 		return nil
 	case here == nil && (s.state == member || !s.leadsBack(id, with)):
+		if len(s.seeds) >= maxRivals {
+			w.epoch.Wipe()
+			return nil
+		}
 		s.keepRival(w)
 		return nil
 	case here != nil && (s.state == member || !here.old || s.told && s.present != id || s.due.out[id]):
@@ -173,6 +177,10 @@ func (s *step) plausible(w *welcomed) bool {
 	all := s.saying(false)
 	return 2*there > all || all == 0
 }
+
+// maxRivals bounds the bases beside the present one: whoever answers an offer again
+// and again, each time by another commit, makes as many Welcomes.
+const maxRivals = 32
 
 // keepRival keeps the epoch of a second Welcome for our offers: two members
 // added us by rival commits, we entered one, and what was said in the other is

@@ -38,8 +38,14 @@ func (s *step) hearNotice(n notice) error {
 		return nil
 	}
 	s.count(n)
-	invited := by == s.inviter && n.Joiner == s.self && s.tentative()
-	if !invited && 3*s.saying(n.Gone) <= len(members) && !s.headSays(n) {
+	say := 0
+	for _, m := range members {
+		if s.says(keyOf(m), n.Gone) {
+			say++
+		}
+	}
+	invited := by == s.inviter && n.Joiner == s.self && s.onlyInviterKnows()
+	if !invited && 3*say <= len(members) && !s.headSays(n) {
 		return nil
 	}
 	if s.state == leaving {
@@ -72,6 +78,19 @@ func (g *Group) headSays(n notice) bool {
 		}
 	}
 	return 2*told > others
+}
+
+// onlyInviterKnows: until the others have spoken on the base by which this device was
+// added, nobody but the inviter may be able to tell it that it lost. The inviter's own
+// silence does not count.
+func (g *Group) onlyInviterKnows() bool {
+	id := g.graph.Base()
+	if g.inviter == "" || id != g.root {
+		return false
+	}
+	return slices.ContainsFunc(g.graph.Voters(id), func(v dag.Voter) bool {
+		return keyOf(v.Member) != g.inviter && v.Member != g.self && !g.stoodBelow(v.Member, id)
+	})
 }
 
 // leftBehind ends a leave: the branch on which this device was added lost, and
@@ -210,8 +229,8 @@ func (s *step) mostAreHere(author dag.Member) bool {
 // notifiersHere reports whether our head has a member that told us of another.
 func (g *Group) notifiersHere() bool {
 	e := g.epochs[g.head]
-	for key, w := range g.said {
-		if !w.gone && e != nil && e.find(key) != "" {
+	for key := range g.said {
+		if g.says(key, false) && e != nil && e.find(key) != "" {
 			return true
 		}
 	}
@@ -354,6 +373,7 @@ func (g *Group) relink() {
 	clear(g.unreadHoles)
 	clear(g.hints)
 	clear(g.linked)
+	clear(g.unreadUpTo)
 	clear(g.followed)
 	clear(g.ends)
 	for _, c := range g.bySettling() {

@@ -26,7 +26,9 @@ type due struct {
 	shout   time.Time            // when to say again where this device stands, if others left it
 	shouts  int                  // how often it did
 	out     map[dag.ID]bool      // bases out of which this device was put: it does not enter them again
-	copied  map[cid.Cid]dag.ID   // epochs of the last copies of own texts that some could not read
+	copied  map[cid.Cid]resaid   // own texts that were said again since some could not read them
+	unheard map[cid.Cid][]string // own texts that are to be said again for that, with whom they are owed to still
+	relook  bool                 // the head has moved, or somebody complained, since that was looked for
 	settled dag.ID               // the base for which own texts were last taken out of the outbox
 	tell    []notice             // for those who spoke, or made an offer, and are not where they think
 	here    map[dag.Member]bool  // members of our head that are on it, since others told us otherwise
@@ -51,14 +53,14 @@ type due struct {
 
 func newDue() due {
 	return due{notice: map[string]time.Time{}, told: map[string]int{}, since: map[string]time.Time{}, ask: map[string]time.Time{},
-		refused: map[string]bool{}, proofs: map[dag.Member]*proof{}, copied: map[cid.Cid]dag.ID{}, out: map[dag.ID]bool{},
+		refused: map[string]bool{}, proofs: map[dag.Member]*proof{}, copied: map[cid.Cid]resaid{}, unheard: map[cid.Cid][]string{}, relook: true, out: map[dag.ID]bool{},
 		relay: relay{next: map[string]time.Time{}, again: map[string]time.Time{}, way: map[string]way{}, last: map[string]uint64{}}}
 }
 
 // headMoved restarts the back-off: rivals may have done the work.
 func (d *due) headMoved() {
 	d.rest()
-	d.stall, d.call = time.Time{}, time.Time{}
+	d.stall, d.call, d.relook = time.Time{}, time.Time{}, true
 }
 
 // rest ends a back-off.

@@ -69,17 +69,18 @@ func (s *step) count(n notice) {
 	s.put(s.wordKey(key), s.said[key].marshal(), Public)
 }
 
-// says reports whether the last word of a member is that we are gone, or the other.
+// says reports whether the last word of a member is that we are gone, or the other,
+// and it has sent nothing here since.
 func (g *Group) says(key string, gone bool) bool {
 	w, ok := g.said[key]
-	return ok && w.gone == gone
+	return ok && w.gone == gone && !g.outdated(w.by, w.at)
 }
 
 // saying counts those who say so.
 func (g *Group) saying(gone bool) int {
 	n := 0
-	for _, w := range g.said {
-		if w.gone == gone {
+	for key := range g.said {
+		if g.says(key, gone) {
 			n++
 		}
 	}

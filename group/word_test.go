@@ -177,3 +177,47 @@ func TestLiarOnTheHead(t *testing.T) {
 	}
 	w.agree("ada", "cleo", "dan", "ben")
 }
+
+// What members said long ago, each before it spoke on our head, adds up to nothing.
+func TestWordsDoNotPileUp(t *testing.T) {
+	w := newWorld(t, "ada", "ben", "cleo", "dan", "eve", "finn")
+	w.create("ada")
+	for _, n := range []string{"ben", "cleo", "dan", "eve", "finn"} {
+		w.join("ada", n)
+	}
+	w.run(30 * time.Second)
+	finn := w.devices["finn"]
+	for _, n := range []string{"ben", "cleo", "dan"} {
+		w.step(finn, group.Hear{Payload: w.devices[n].g.Notice(finn.g.SelfMember(), someCID("elsewhere")), From: n})
+		w.say(n, "all the same, here")
+		w.update(n)
+		w.run(time.Hour)
+		if s := finn.g.Status().State; s != "member" {
+			t.Fatalf("finn is %s after the word of %s", s, n)
+		}
+	}
+}
+
+// Who invited all and is silent ever since cannot strand them by one word each.
+func TestSilentInviter(t *testing.T) {
+	w := newWorld(t, "mal", "ada", "ben", "cleo", "dan")
+	w.create("mal")
+	for _, n := range []string{"ada", "ben", "cleo", "dan"} {
+		w.join("mal", n)
+	}
+	w.cut(1, "mal")
+	for _, n := range []string{"ada", "ben", "cleo", "dan"} {
+		w.say(n, "hello")
+	}
+	w.run(10 * time.Minute)
+	mal := w.devices["mal"]
+	for _, n := range []string{"ada", "ben", "cleo", "dan"} {
+		w.step(w.devices[n], group.Hear{Payload: mal.g.Notice(w.devices[n].g.SelfMember(), someCID("nowhere")), From: "mal"})
+	}
+	w.run(time.Minute)
+	for _, n := range []string{"ada", "ben", "cleo", "dan"} {
+		if s := w.devices[n].g.Status().State; s != "member" {
+			t.Errorf("%s is %s", n, s)
+		}
+	}
+}
