@@ -104,7 +104,10 @@ head, one key, the same members and the same messages.
 
 A run counts only if it came to what its scenario asks for at least, above all
 forks that every founder saw; others are "vacuous". The same seed gives the
-same bytes of history. Exits with 1 on any violation.`,
+same bytes of history. Exits with 1 on any violation.
+
+Each signature is verified by the first device that gets it, and not by all
+others again; "sim measure" has them verify it, too.`,
 		Example: "  dmlsd sim run --members 8 --seeds 1..1000\n  dmlsd sim run --scenario suite --seeds 1..1000\n  dmlsd sim run --scenario mine.toml --seed 7 --history seed-7.txt",
 	}
 	r := &simRun{}
