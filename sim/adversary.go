@@ -187,7 +187,7 @@ func remover(in *insider, a Adversary) {
 			b, child := in.commit(at, mls.CommitRequest{Proposals: []mls.Proposal{&mls.Remove{Removed: leaf}}}, nil)
 			in.send(b)
 			in.send(in.say(child, sayAck, nil, nil))
-			in.r.deeds = append(in.r.deeds, deed{remove: true, by: in.d.key(), of: of.key()})
+			in.r.deeds = append(in.r.deeds, deed{remove: true, by: in.d.key(), of: of.key(), acknowledged: true})
 			return
 		}
 	}

@@ -296,11 +296,19 @@ func (e *evidence) shared(w *witness, a agreement) []string {
 	spoilt := e.spoilt()
 	var out []string
 	for _, f := range w.frames {
-		if a.members[f.From] && founder[f.From] && f.Epoch >= uint64(e.scenario.Members)-1 && !spoilt(f.Parent) {
+		if a.members[f.From] && founder[f.From] && f.Epoch >= e.scenario.foundedAt() && !spoilt(f.Parent) {
 			out = append(out, f.CID)
 		}
 	}
 	return out
+}
+
+// foundedAt is the epoch in which all founders are members.
+func (s *Scenario) foundedAt() uint64 {
+	if s.Found == FoundAtOnce {
+		return 1
+	}
+	return uint64(s.Members) - 1
 }
 
 // spoilt tells of an epoch whether its way leads through a commit that did not open

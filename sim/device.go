@@ -185,8 +185,8 @@ func (d *device) observe(o node.Outcome) {
 	for _, r := range o.Results {
 		switch r.Verdict {
 		case group.Rejected, group.Unopenable, group.Spent:
-			if len(d.world.Adversaries) > 0 {
-				continue // that is what they are refused for
+			if b, sent := d.world.captured[r.CID.String()]; len(d.world.Adversaries) > 0 && (b.forged || !sent || r.Verdict == group.Unopenable) {
+				continue // that is what adversaries are refused for
 			}
 			note(fmt.Sprintf("refused frame %s: %v", tail(r.CID.String()), r.Reason))
 		}
