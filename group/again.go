@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/ipfs/go-cid"
@@ -14,36 +15,40 @@ import (
 // Own texts that not all members of their epoch could read are said again, under
 // their old ids. Whoever read the first copy drops the second.
 
-// resaid is what is known of a text that was said again: how often, and the keys of
-// those who could not read it and were not on the head then. In memory only.
+// resaid is how often a text was said again because others could not read it, and the
+// epoch of its last copy. In memory only.
 type resaid struct {
 	times int
-	owed  []string
+	at    dag.ID
 }
 
 // mostCopies bounds how often one text is said again because others could not read
 // it: whoever is replaced again and again must not make all others repeat themselves.
 const mostCopies = 8
 
-// sendAgain publishes them on the head. The copy takes the place of the text.
+// sendAgain publishes them on the head. A text that some could not read stays in the
+// outbox, and its copies are not looked at for that: they would double.
 func (s *step) sendAgain() error {
 	for _, c := range s.lost() {
 		d, err := parseAppData(s.unsent[c])
 		if err != nil {
 			return fmt.Errorf("%w: outbox: %w", ErrInternal, err)
 		}
-		why, again := "its epoch was given up before it was sure that all have it", s.due.copied[c]
-		if owed, ok := s.due.unheard[c]; ok {
+		why := "its epoch was given up before it was sure that all have it"
+		_, unheard := s.due.unheard[c]
+		if unheard {
 			why = "a member could not read it"
-			again = resaid{again.times + 1, owed}
+			s.due.copied[c] = resaid{s.due.copied[c].times + 1, s.head}
+			delete(s.due.unheard, c)
+		} else {
+			s.sent(c)
 		}
-		s.sent(c)
 		a, err := s.sendApplication(d)
 		if err != nil {
 			return err
 		}
-		if again.times > 0 {
-			s.due.copied[a.cid] = again
+		if unheard {
+			s.due.copies[a.cid] = struct{}{}
 		}
 		s.emit(Event{Kind: KindResent, CID: a.cid.String(), Epoch: a.header.Epoch, Head: a.header.Links.Parent.String(),
 			ID: hex.EncodeToString(d.ID[:]), From: hexKey(keyOf(s.self)), Name: s.id.Name, Text: string(d.Body), Mine: true, Why: why})
@@ -65,7 +70,8 @@ func (s *step) lost() []cid.Cid {
 		e := g.epochs[idOf(m.Links.Parent)]
 		gone := e == nil || e.old || m.At <= old && e.id != g.head
 		_, seen := g.seen[c]
-		if _, unheard := g.due.unheard[c]; gone && (tentative || !seen) || unheard {
+		_, copied := g.due.copied[c]
+		if _, unheard := g.due.unheard[c]; gone && !copied && (tentative || !seen) || unheard {
 			out = append(out, c)
 		}
 	}
@@ -87,29 +93,28 @@ func (s *step) lookUnheard() {
 	known := map[dag.ID]*deaf{}
 	for c, text := range s.unsent {
 		m := s.frames[c]
-		if len(text) == 0 || m == nil || s.due.copied[c].times >= mostCopies {
+		if _, copy := s.due.copies[c]; copy || len(text) == 0 || m == nil || s.due.copied[c].times >= mostCopies {
 			continue
 		}
 		e := s.epochs[idOf(m.Links.Parent)]
 		if e == nil || e.old {
 			continue
 		}
-		d := known[e.id]
-		if d == nil {
-			d = s.deafIn(e, head)
-			known[e.id] = d
-		}
-		again, owed := d.now, slices.Clone(d.owed)
-		for _, key := range s.due.copied[c].owed {
-			switch now := head.find(key); {
-			case now == "":
-				owed = append(owed, key)
-			case !e.leaves.has(now):
-				again = true
+		look := func(e *epoch) *deaf {
+			if known[e.id] == nil {
+				known[e.id] = s.deafIn(e, head)
 			}
+			return known[e.id]
+		}
+		again := look(e).now
+		if x := s.epochs[s.due.copied[c].at]; x != nil && !x.old && s.graph.IsAncestor(x.id, s.head) {
+			again = look(x).now || slices.ContainsFunc(look(e).owed, func(key string) bool {
+				now := head.find(key)
+				return now != "" && !x.leaves.has(now)
+			})
 		}
 		if again {
-			s.due.unheard[c] = owed
+			s.due.unheard[c] = struct{}{}
 		}
 	}
 }
@@ -117,7 +122,7 @@ func (s *step) lookUnheard() {
 // deaf is who could not read what was said in an epoch.
 type deaf struct {
 	now  bool     // some of them are on the head
-	owed []string // keys of those who are not
+	owed []string // keys of all who complained
 }
 
 // deafIn: a commit at or above the epoch is void, or does not open for some, whom
@@ -131,10 +136,9 @@ func (g *Group) deafIn(e, head *epoch) *deaf {
 		}
 		d.now = d.now || g.graph.Void(id)
 		for _, m := range g.graph.Complainers(id) {
+			d.owed = append(d.owed, keyOf(m))
 			switch now := head.find(keyOf(m)); {
-			case now == "":
-				d.owed = append(d.owed, keyOf(m))
-			case now == m && onHead: // it is added again first
+			case now == "", now == m && onHead: // it is added again first
 			case now == m || !e.leaves.has(now):
 				d.now = true
 			}
@@ -204,10 +208,14 @@ func (g *Group) heard(e *epoch) bool { return e == nil || e.id == g.graph.Base()
 // on a branch which may lose before epochs are forgotten.
 func (s *step) settleSeen() {
 	base := s.graph.Base()
-	if len(s.seen) == 0 || s.due.settled == base || s.tentative() {
+	if len(s.seen)+len(s.due.copied) == 0 || s.due.settled == base || s.tentative() {
 		return
 	}
-	for _, c := range sorted(s.seen) {
+	done := maps.Clone(s.seen)
+	for c := range s.due.copied {
+		done[c] = struct{}{}
+	}
+	for _, c := range sorted(done) {
 		if m := s.frames[c]; m == nil || s.heard(s.epochs[idOf(m.Links.Parent)]) {
 			s.sent(c)
 		}

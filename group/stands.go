@@ -108,6 +108,7 @@ func (s *step) sent(c cid.Cid) {
 	delete(s.unsent, c)
 	delete(s.seen, c)
 	delete(s.due.copied, c)
+	delete(s.due.copies, c)
 	delete(s.due.unheard, c)
 	s.del(s.key("u/"+c.String()), History)
 }

@@ -27,7 +27,8 @@ type due struct {
 	shouts  int                  // how often it did
 	out     map[dag.ID]bool      // bases out of which this device was put: it does not enter them again
 	copied  map[cid.Cid]resaid   // own texts that were said again since some could not read them
-	unheard map[cid.Cid][]string // own texts that are to be said again for that, with whom they are owed to still
+	copies  map[cid.Cid]struct{} // their copies
+	unheard map[cid.Cid]struct{} // own texts that are to be said again for that
 	relook  bool                 // the head has moved, or somebody complained, since that was looked for
 	settled dag.ID               // the base for which own texts were last taken out of the outbox
 	tell    []notice             // for those who spoke, or made an offer, and are not where they think
@@ -53,7 +54,7 @@ type due struct {
 
 func newDue() due {
 	return due{notice: map[string]time.Time{}, told: map[string]int{}, since: map[string]time.Time{}, ask: map[string]time.Time{},
-		refused: map[string]bool{}, proofs: map[dag.Member]*proof{}, copied: map[cid.Cid]resaid{}, unheard: map[cid.Cid][]string{}, relook: true, out: map[dag.ID]bool{},
+		refused: map[string]bool{}, proofs: map[dag.Member]*proof{}, copied: map[cid.Cid]resaid{}, copies: map[cid.Cid]struct{}{}, unheard: map[cid.Cid]struct{}{}, relook: true, out: map[dag.ID]bool{},
 		relay: relay{next: map[string]time.Time{}, again: map[string]time.Time{}, way: map[string]way{}, last: map[string]uint64{}}}
 }
 

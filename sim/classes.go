@@ -237,6 +237,7 @@ func drawJoins(d *draft) {
 	}
 	d.s.work(Load{Do: Leave, From: at, Until: until + Span(5*time.Second), Count: d.between(0, 2)})
 	d.chat(24)
+	d.s.Least.Joins = 1
 }
 
 func drawStale(d *draft) {

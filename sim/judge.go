@@ -208,6 +208,16 @@ func (e *evidence) commitsApart() int {
 	return n
 }
 
+// joins counts those who came after the founding.
+func (e *evidence) joins() (n int) {
+	for _, w := range e.witnesses {
+		if w.inviter != "" {
+			n++
+		}
+	}
+	return n
+}
+
 // vacuous says why a run proves nothing about forks.
 func (e *evidence) vacuous() string {
 	for i, p := range e.scenario.Partitions {
@@ -225,6 +235,8 @@ func (e *evidence) vacuous() string {
 		return fmt.Sprintf("%d messages, want %d", len(e.said), least.Messages)
 	case e.returns() < least.Returns:
 		return fmt.Sprintf("%d devices that were too stale were added again, want %d", e.returns(), least.Returns)
+	case e.joins() < least.Joins:
+		return fmt.Sprintf("%d devices were let in, want %d", e.joins(), least.Joins)
 	case forks < least.Forks:
 		return fmt.Sprintf("%d forks, want %d", forks, least.Forks)
 	case least.Forks == 0:

@@ -92,6 +92,7 @@ type Least struct {
 	Messages int `toml:"messages,omitempty"`
 	Forks    int `toml:"forks,omitempty"`   // each founder on the head must have seen one
 	Returns  int `toml:"returns,omitempty"` // devices that were too stale and were added again
+	Joins    int `toml:"joins,omitempty"`   // devices that were let in after the founding
 }
 
 // Partition cuts the network into islands for a time. Devices that no island
