@@ -126,8 +126,8 @@ type deaf struct {
 }
 
 // deafIn: a commit at or above the epoch is void, or does not open for some, whom
-// the head has again or who were never below it; or one was replaced who had never
-// stood there.
+// the head has again or who were never below it; or the way to the head replaced one
+// who had never stood there.
 func (g *Group) deafIn(e, head *epoch) *deaf {
 	d, onHead := &deaf{}, g.graph.IsAncestor(e.id, g.head)
 	for _, id := range g.graph.Accused() {
@@ -144,10 +144,13 @@ func (g *Group) deafIn(e, head *epoch) *deaf {
 			}
 		}
 	}
-	for at := g.head; onHead && at != e.id; at = g.graph.Parent(at) {
+	for at := g.head; at != "" && !g.graph.IsAncestor(at, e.id); at = g.graph.Parent(at) {
 		c := g.commits[at]
 		for _, m := range c.Removed {
-			if c.replaced(keyOf(m)) != "" && e.leaves.has(m) && !g.stoodBelow(m, e.id) {
+			if c.replaced(keyOf(m)) == "" {
+				continue
+			}
+			if was := e.find(keyOf(m)); was != "" && was != head.find(keyOf(m)) && !g.stoodBelow(was, e.id) {
 				d.now = true
 			}
 		}
