@@ -91,6 +91,12 @@ func (s *step) lookUnheard() {
 	s.due.relook = false
 	clear(s.due.unheard)
 	known := map[dag.ID]*deaf{}
+	look := func(e *epoch) *deaf {
+		if known[e.id] == nil {
+			known[e.id] = s.deafIn(e, head)
+		}
+		return known[e.id]
+	}
 	for c, text := range s.unsent {
 		m := s.frames[c]
 		if _, copy := s.due.copies[c]; copy || len(text) == 0 || m == nil || s.due.copied[c].times >= mostCopies {
@@ -99,12 +105,6 @@ func (s *step) lookUnheard() {
 		e := s.epochs[idOf(m.Links.Parent)]
 		if e == nil || e.old {
 			continue
-		}
-		look := func(e *epoch) *deaf {
-			if known[e.id] == nil {
-				known[e.id] = s.deafIn(e, head)
-			}
-			return known[e.id]
 		}
 		again := look(e).now
 		if x := s.epochs[s.due.copied[c].at]; x != nil && !x.old && s.graph.IsAncestor(x.id, s.head) {
@@ -202,8 +202,8 @@ func (s *step) lookSeen() {
 	}
 }
 
-// heard reports whether an epoch in which this device spoke is final, or gone: nobody says any
-// more that it could not open a commit above it.
+// heard reports whether an epoch in which this device spoke is final, or gone: nobody
+// says any more that it could not open a commit above it.
 func (g *Group) heard(e *epoch) bool { return e == nil || e.id == g.graph.Base() }
 
 // settleSeen takes texts that somebody has out of the outbox when that is so and
@@ -229,5 +229,9 @@ func (s *step) settleSeen() {
 // tentative reports whether the base on which this device was added is not sure
 // to stay.
 func (g *Group) tentative() bool {
-	return g.inviter != "" && g.graph.Base() == g.root && !g.baseConfirmed()
+	return g.firstBase() && !g.baseConfirmed()
 }
+
+// firstBase reports whether this device was added by somebody, and its base has not
+// moved since.
+func (g *Group) firstBase() bool { return g.inviter != "" && g.graph.Base() == g.root }

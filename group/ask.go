@@ -62,9 +62,7 @@ func (s *step) hearAsk(a ask) {
 		!s.signedBy(a.Joiner, labelAsk, a.content(s.gid), a.Signature) || !s.newest("joiner", a.Joiner, a.At) {
 		return
 	}
-	if s.epochs[s.head] != nil && s.mayPassOn("ask", a.Joiner, a.Ref) {
-		s.passOn(a.Ref, a.from, a.marshal())
-	}
+	s.passOn("ask", a.Joiner, a.Ref, a.from, a)
 	if b, ok := s.answered[string(a.Ref)]; ok {
 		s.answerAgain(a.Ref, a.from, b)
 	} else if o := s.offers[key]; o != nil && bytes.Equal(o.ref, a.Ref) && a.At.Cursor >= o.At.Cursor {

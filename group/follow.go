@@ -177,7 +177,7 @@ func (s *step) watchRemoval() error {
 		s.leftBy(by)
 	case s.state == member || s.state == leaving || s.state == copied:
 		s.state, s.dirty = removed, true
-		s.goneAt, s.due.out[s.root] = s.env.Now, true
+		s.goneAt, s.expelled[s.root] = s.env.Now, true
 		s.ejected = len(s.due.asking) > 0 && !s.stillThere(by) // offers are not kept over a restart
 		s.emit(Event{Kind: KindRemoved, CID: text(by.ID), Epoch: by.Number, From: hexKey(keyOf(by.Author)),
 			Name: s.names[keyOf(by.Author)], Why: "removed by " + s.nameOf(keyOf(by.Author))})
@@ -220,7 +220,7 @@ func (s *step) stay() {
 }
 
 func (s *step) memberAgain() {
-	delete(s.due.out, s.root)
+	delete(s.expelled, s.root)
 	s.state, s.goneAt, s.dirty = member, time.Time{}, true
 	if _, ok := s.liars[s.self]; ok {
 		s.state = copied

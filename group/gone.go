@@ -44,7 +44,7 @@ func (s *step) tellHere(m dag.Member) {
 }
 
 func (s *step) tell(what string, n notice) {
-	if s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 2*s.cfg.NoticeEvery, what+string(n.Joiner), "", 1) {
+	if s.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 2*s.cfg.NoticeEvery, what+string(n.Joiner), "", 1) {
 		s.due.tell = append(s.due.tell, n)
 	}
 }

@@ -171,6 +171,9 @@ type Group struct {
 	told     bool                           // present is known
 	noticed  uint64                         // frames settled when they did
 
+	relay    relay
+	expelled map[dag.ID]bool // bases out of which this device was put: it does not enter them again
+
 	due due
 }
 
@@ -211,7 +214,8 @@ func newGroup(c Config, id Identity) *Group {
 		unsent: map[cid.Cid][]byte{}, seen: map[cid.Cid]struct{}{}, nodes: map[string]int{}, messages: map[string]struct{}{},
 		forks: map[dag.ID]string{}, liars: map[dag.Member]*liar{}, waiting: map[cid.Cid]*parked{}, waiters: map[cid.Cid][]cid.Cid{}, leaves: map[dag.ID][]cid.Cid{},
 		peerParked: map[string]*share{}, ends: map[chain]cid.Cid{}, delayed: map[cid.Cid]time.Time{}, budgets: map[dag.Member]time.Time{}, rejected: map[cid.Cid]error{},
-		offers: map[string]*offer{}, answered: map[string]answer{}, seeds: map[dag.ID]seeds{}, gaps: map[chain]map[cid.Cid]struct{}{}, said: map[string]word{}, due: newDue(),
+		offers: map[string]*offer{}, answered: map[string]answer{}, seeds: map[dag.ID]seeds{}, gaps: map[chain]map[cid.Cid]struct{}{}, said: map[string]word{},
+		relay: newRelay(), expelled: map[dag.ID]bool{}, due: newDue(),
 	}
 }
 

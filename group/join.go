@@ -208,9 +208,7 @@ func (s *step) enter(w *welcomed, back *epoch) error {
 	}
 	s.learnNames(e)
 	s.arrivedBefore(w.gone)
-	relay, out := s.due.relay, s.due.out // what was passed on lately, and where it was put out
 	s.due = newDue()
-	s.due.relay, s.due.out = relay, out
 	s.due.headMoved()
 	return nil
 }

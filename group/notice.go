@@ -110,9 +110,7 @@ func (s *step) hearOffer(o *offer) {
 		return
 	}
 	o.ref = kp.Ref()
-	if s.epochs[s.head] != nil && key != keyOf(s.self) && s.mayPassOn("offer", o.Joiner, o.ref) {
-		s.passOn(o.ref, o.from, o.marshal())
-	}
+	s.passOn("offer", o.Joiner, o.ref, o.from, o)
 	s.sawOffer(o)
 	if s.due.refused[string(o.ref)] {
 		return

@@ -22,12 +22,7 @@ func TestOutvotedAmongGuests(t *testing.T) {
 		w.join("ben", n)
 	}
 	w.run(5 * time.Second)
-	clear(w.island)
-	w.sync()
-	for range 4 {
-		w.run(time.Minute)
-		w.sync()
-	}
+	w.mend(4)
 	w.agree("ben", "dan", "eve", "finn", "gus", "hal")
 	for _, n := range []string{"ada", "cleo"} {
 		if s := w.devices[n].g.State(); s != "removed" {
@@ -43,24 +38,14 @@ func TestOutvotedAmongGuests(t *testing.T) {
 // The mirror of it: more follow ada's side, so cleo's removal of ada did not
 // hold, though nobody who made it is on her head.
 func TestOutvotingStays(t *testing.T) {
-	w := newWorld(t, "ada", "ben", "cleo", "dan", "eve")
-	w.create("ada")
-	for _, n := range []string{"ben", "cleo", "dan", "eve"} {
-		w.join("ada", n)
-	}
-	w.run(20 * time.Second)
+	w := six(t, "ada", "ben", "cleo", "dan", "eve")
 	w.cut(1, "cleo", "dan")
 	w.remove("cleo", "ada")
 	w.say("dan", "with cleo")
 	w.remove("ben", "cleo")
 	w.say("eve", "with ada")
 	w.run(5 * time.Second)
-	clear(w.island)
-	w.sync()
-	for range 4 {
-		w.run(time.Minute)
-		w.sync()
-	}
+	w.mend(4)
 	w.agree("ada", "ben", "dan", "eve")
 	if s := w.devices["ada"].g.State(); s != "member" {
 		t.Errorf("ada is %s", s)

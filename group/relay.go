@@ -24,6 +24,10 @@ type relay struct {
 	proven map[[sha256.Size]byte]struct{} // signatures that were found good
 }
 
+func newRelay() relay {
+	return relay{next: map[string]time.Time{}, again: map[string]time.Time{}, way: map[string]way{}, last: map[string]uint64{}}
+}
+
 // way is the peer that brought an offer, and until when that is worth remembering.
 type way struct {
 	from  string
@@ -81,7 +85,7 @@ func (g *Group) known(key string) bool {
 // newest reports whether a signal is not older than another of its kind by the same
 // incarnation: it may have been played again. Of strangers nothing is remembered.
 func (s *step) newest(kind string, by dag.Member, at stamp) bool {
-	last, k := s.due.relay.last, kind+string(by)
+	last, k := s.relay.last, kind+string(by)
 	if at.Cursor < last[k] {
 		return false
 	}
@@ -105,25 +109,23 @@ func (s *step) relayNotice(n notice) {
 	if n.Gone {
 		s.tellHere(n.Joiner) // if it is: the other spoke too soon, or its word is old
 	}
-	if s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 0, "signer"+keyOf(n.Signer), "", noticesOfOne) &&
-		s.due.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 4*s.cfg.NoticeEvery, "notice"+string(n.Joiner), keyOf(n.Signer), relayedNotices) {
+	if s.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 0, "signer"+keyOf(n.Signer), "", noticesOfOne) &&
+		s.relay.mayPass(s.env.Now, s.cfg.NoticeEvery, 4*s.cfg.NoticeEvery, "notice"+string(n.Joiner), keyOf(n.Signer), relayedNotices) {
 		s.signal("", n.marshal())
 	}
 }
 
-// mayPassOn reports whether what a joiner says of an offer may pass.
-func (s *step) mayPassOn(what string, joiner dag.Member, ref []byte) bool {
+// passOn relays what a joiner says of an offer, if it may pass, and remembers the way
+// back for a Welcome.
+func (s *step) passOn(what string, joiner dag.Member, ref []byte, from string, said interface{ marshal() []byte }) {
 	pause, who, most := s.cfg.NoticeEvery/2, keyOf(joiner), maxOffers // not the incarnation, which its signer may make up
-	if !s.known(keyOf(joiner)) {
+	if !s.known(who) {
 		who, most = "", relayedStrangers
 	}
-	return s.due.relay.mayPass(s.env.Now, pause, pause, what+who, string(ref), most)
-}
-
-// passOn relays it, and remembers the way back for a Welcome.
-func (s *step) passOn(ref []byte, from string, payload []byte) {
-	s.due.relay.way[string(ref)] = way{from: from, until: s.env.Now.Add(s.cfg.NoticeEvery << 6)}
-	s.signal("", payload)
+	if s.epochs[s.head] != nil && !s.own(joiner) && s.relay.mayPass(s.env.Now, pause, pause, what+who, string(ref), most) {
+		s.relay.way[string(ref)] = way{from: from, until: s.env.Now.Add(s.cfg.NoticeEvery << 6)}
+		s.signal("", said.marshal())
+	}
 }
 
 // signedBy checks the signature of a member over what a signal says. Copies come
@@ -138,7 +140,7 @@ func (s *step) proves(key, label string, content, signature []byte) bool {
 	w.bytes([]byte(label))
 	w.bytes(content)
 	w.bytes(signature)
-	hash, r := sha256.Sum256(w.b), &s.due.relay
+	hash, r := sha256.Sum256(w.b), &s.relay
 	if _, ok := r.proven[hash]; ok {
 		return true
 	}
@@ -156,9 +158,9 @@ func (s *step) proves(key, label string, content, signature []byte) bool {
 // ways of two copies of an offer may form a circle, so each Welcome passes once
 // in a pause.
 func (s *step) relayWelcome(ref, bundle []byte, from string) {
-	to, pause := s.due.relay.way[string(ref)].from, s.cfg.NoticeEvery/2
+	to, pause := s.relay.way[string(ref)].from, s.cfg.NoticeEvery/2
 	hash := sha256.Sum256(bundle)
-	if to == "" || to == from || !s.due.relay.mayPass(s.env.Now, pause, pause, "welcome"+string(ref), string(hash[:]), maxOffers) {
+	if to == "" || to == from || !s.relay.mayPass(s.env.Now, pause, pause, "welcome"+string(ref), string(hash[:]), maxOffers) {
 		return
 	}
 	s.signal(to, marshalWelcome(ref, bundle))
@@ -168,7 +170,7 @@ func (s *step) relayWelcome(ref, bundle []byte, from string) {
 // it comes by, once in a pause.
 func (s *step) answerAgain(ref []byte, from string, a answer) {
 	pause := s.cfg.NoticeEvery / 2
-	if s.due.relay.mayPass(s.env.Now, pause, pause, "answer"+string(ref), from, maxOffers) {
+	if s.relay.mayPass(s.env.Now, pause, pause, "answer"+string(ref), from, maxOffers) {
 		s.signal(from, marshalWelcome(ref, a.bundle))
 	}
 }

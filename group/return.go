@@ -48,7 +48,7 @@ func (s *step) hearWelcome(ref, b []byte) error {
 		}
 		s.keepRival(w)
 		return nil
-	case here != nil && (s.state == member || !here.old || s.told && s.present != id || s.due.out[id]):
+	case here != nil && (s.state == member || !here.old || s.told && s.present != id || s.expelled[id]):
 		return nil
 	}
 	s.leaveBase()
@@ -168,13 +168,17 @@ func (s *step) setEntered() {
 // us of the head must be members, and without their confirmations the base
 // never counts as sure, so that later notices still reach us.
 func (s *step) plausible(w *welcomed) bool {
-	there := 0
+	there, all := 0, 0
 	for _, r := range w.rows {
 		if s.says(keyOf(r.Member), false) {
 			there++
 		}
 	}
-	all := s.saying(false)
+	for key := range s.said {
+		if s.says(key, false) {
+			all++
+		}
+	}
 	return 2*there > all || all == 0
 }
 

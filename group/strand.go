@@ -38,14 +38,8 @@ func (s *step) hearNotice(n notice) error {
 		return nil
 	}
 	s.count(n)
-	say := 0
-	for _, m := range members {
-		if s.says(keyOf(m), n.Gone) {
-			say++
-		}
-	}
 	invited := by == s.inviter && n.Joiner == s.self && s.onlyInviterKnows()
-	if !invited && 3*say <= len(members) && !s.headSays(n) {
+	if !invited && 3*s.saying(n.Gone, slices.Values(members)) <= len(members) && !s.headSays(n) {
 		return nil
 	}
 	if s.state == leaving {
@@ -71,25 +65,15 @@ func (g *Group) headSays(n notice) bool {
 	if e == nil || n.Joiner != g.self {
 		return false
 	}
-	told, others := 0, e.leaves.len()-1
-	for m := range e.leaves.all() {
-		if m != g.self && g.says(keyOf(m), n.Gone) {
-			told++
-		}
-	}
-	return 2*told > others
+	return 2*g.saying(n.Gone, e.leaves.all()) > e.leaves.len()-1 // own words are not heard
 }
 
 // onlyInviterKnows: until the others have spoken on the base by which this device was
 // added, nobody but the inviter may be able to tell it that it lost. The inviter's own
 // silence does not count.
 func (g *Group) onlyInviterKnows() bool {
-	id := g.graph.Base()
-	if g.inviter == "" || id != g.root {
-		return false
-	}
-	return slices.ContainsFunc(g.graph.Voters(id), func(v dag.Voter) bool {
-		return keyOf(v.Member) != g.inviter && v.Member != g.self && !g.stoodBelow(v.Member, id)
+	return g.firstBase() && slices.ContainsFunc(g.graph.Voters(g.root), func(v dag.Voter) bool {
+		return keyOf(v.Member) != g.inviter && v.Member != g.self && !g.stoodBelow(v.Member, g.root)
 	})
 }
 

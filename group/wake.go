@@ -25,7 +25,6 @@ type due struct {
 	refused map[string]bool      // offers that could not be committed, by reference
 	shout   time.Time            // when to say again where this device stands, if others left it
 	shouts  int                  // how often it did
-	out     map[dag.ID]bool      // bases out of which this device was put: it does not enter them again
 	copied  map[cid.Cid]resaid   // own texts that were said again since some could not read them
 	copies  map[cid.Cid]struct{} // their copies
 	unheard map[cid.Cid]struct{} // own texts that are to be said again for that
@@ -36,17 +35,16 @@ type due struct {
 	asking  map[dag.Member]bool  // members of our head that ask to be let in elsewhere
 
 	proofs    map[dag.Member]*proof // of equivocations, until somebody publishes one
-	relay     relay
-	diverge   time.Time // when members who are away count as gone another way
-	exit      time.Time // when a removal of this device was first seen that does not hold
-	call      time.Time // when to say that what is waited for does not come
-	called    dag.ID    // the head at which that was said
-	stall     time.Time // when a head that all stand on should have become final
-	stallBase dag.ID    // the base for which that was tried
-	stalls    int       // heads in a row that waited for it
-	stalled   dag.ID    // the last of them
-	erase     hold      // of what is final
-	eraseOld  hold      // of the incarnation that was given up
+	diverge   time.Time             // when members who are away count as gone another way
+	exit      time.Time             // when a removal of this device was first seen that does not hold
+	call      time.Time             // when to say that what is waited for does not come
+	called    dag.ID                // the head at which that was said
+	stall     time.Time             // when a head that all stand on should have become final
+	stallBase dag.ID                // the base for which that was tried
+	stalls    int                   // heads in a row that waited for it
+	stalled   dag.ID                // the last of them
+	erase     hold                  // of what is final
+	eraseOld  hold                  // of the incarnation that was given up
 	plan      *plan.Plan
 	planFor   dag.ID
 	planSeen  uint64 // frames settled when the plan was made
@@ -54,8 +52,7 @@ type due struct {
 
 func newDue() due {
 	return due{notice: map[string]time.Time{}, told: map[string]int{}, since: map[string]time.Time{}, ask: map[string]time.Time{},
-		refused: map[string]bool{}, proofs: map[dag.Member]*proof{}, copied: map[cid.Cid]resaid{}, copies: map[cid.Cid]struct{}{}, unheard: map[cid.Cid]struct{}{}, relook: true, out: map[dag.ID]bool{},
-		relay: relay{next: map[string]time.Time{}, again: map[string]time.Time{}, way: map[string]way{}, last: map[string]uint64{}}}
+		refused: map[string]bool{}, proofs: map[dag.Member]*proof{}, copied: map[cid.Cid]resaid{}, copies: map[cid.Cid]struct{}{}, unheard: map[cid.Cid]struct{}{}, relook: true}
 }
 
 // headMoved restarts the back-off: rivals may have done the work.

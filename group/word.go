@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 
@@ -76,11 +77,11 @@ func (g *Group) says(key string, gone bool) bool {
 	return ok && w.gone == gone && !g.outdated(w.by, w.at)
 }
 
-// saying counts those who say so.
-func (g *Group) saying(gone bool) int {
+// saying counts the members who say so.
+func (g *Group) saying(gone bool, among iter.Seq[dag.Member]) int {
 	n := 0
-	for key := range g.said {
-		if g.says(key, gone) {
+	for m := range among {
+		if g.says(keyOf(m), gone) {
 			n++
 		}
 	}

@@ -56,12 +56,7 @@ func TestHerePlayedAgain(t *testing.T) {
 
 // What members said counts after a restart.
 func TestWordsSurviveRestart(t *testing.T) {
-	w := newWorld(t, "ada", "ben", "cleo", "dan", "eve", "finn")
-	w.create("ada")
-	for _, n := range []string{"ben", "cleo", "dan", "eve", "finn"} {
-		w.join("ada", n)
-	}
-	w.run(20 * time.Second)
+	w := six(t, "ada", "ben", "cleo", "dan", "eve", "finn")
 	w.cut(1, "finn")
 	finn := w.devices["finn"]
 	for i, n := range []string{"ben", "cleo", "dan"} {
@@ -120,12 +115,7 @@ func TestGoneKeepsOffers(t *testing.T) {
 // A Welcome came before its commit. That it did is remembered when the commit has
 // been opened, too: once its epoch is erased, it must not be taken again.
 func TestWelcomeBeforeItsCommit(t *testing.T) {
-	w := newWorld(t, "ada", "ben", "cleo", "dan", "eve", "finn")
-	w.create("ada")
-	for _, n := range []string{"ben", "cleo", "dan", "eve", "finn"} {
-		w.join("ada", n)
-	}
-	w.run(20 * time.Second)
+	w := six(t, "ada", "ben", "cleo", "dan", "eve", "finn")
 	finn := w.devices["finn"]
 	w.cut(3, "finn")
 	w.update("ada")
@@ -180,12 +170,7 @@ func TestLiarOnTheHead(t *testing.T) {
 
 // What members said long ago, each before it spoke on our head, adds up to nothing.
 func TestWordsDoNotPileUp(t *testing.T) {
-	w := newWorld(t, "ada", "ben", "cleo", "dan", "eve", "finn")
-	w.create("ada")
-	for _, n := range []string{"ben", "cleo", "dan", "eve", "finn"} {
-		w.join("ada", n)
-	}
-	w.run(30 * time.Second)
+	w := six(t, "ada", "ben", "cleo", "dan", "eve", "finn")
 	finn := w.devices["finn"]
 	for _, n := range []string{"ben", "cleo", "dan"} {
 		w.step(finn, group.Hear{Payload: w.devices[n].g.Notice(finn.g.SelfMember(), someCID("elsewhere")), From: n})

@@ -235,9 +235,13 @@ func (in *insider) carry(o *device, what node.Input) {
 
 // signal hands a signed object outside the frames to a device.
 func (in *insider) signal(o *device, payload []byte) {
-	in.r.assaults++
 	body := binary.BigEndian.AppendUint32(nil, uint32(len(in.topic)))
-	body = append(append(body, in.topic...), in.thief.gossip.SealSignal(payload)...)
+	in.play(o, append(append(body, in.topic...), in.thief.gossip.SealSignal(payload)...))
+}
+
+// play hands over the body of a signal, its own or another's.
+func (in *insider) play(o *device, body []byte) {
+	in.r.assaults++
 	in.carry(o, node.Message{Peer: in.d.name, Protocol: node.ProtocolSignal, Body: body})
 }
 

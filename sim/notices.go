@@ -8,7 +8,6 @@ import (
 
 	"github.com/dmlsd/dmls/frame"
 	"github.com/dmlsd/dmls/mls"
-	"github.com/dmlsd/dmls/node"
 )
 
 // Adversaries who lie with signals, or use those of others.
@@ -51,8 +50,7 @@ func replayer(in *insider, a Adversary) {
 		from := max(0, len(in.r.signals)-mostPlayed)
 		for _, o := range in.honest() {
 			for _, body := range slices.Clone(in.r.signals[from:]) {
-				in.r.assaults++
-				in.carry(o, node.Message{Peer: in.d.name, Protocol: node.ProtocolSignal, Body: body})
+				in.play(o, body)
 			}
 		}
 	})

@@ -55,11 +55,17 @@ func TestAdversaries(t *testing.T) {
 	}
 }
 
+// siege runs the one of an adversary.
+func siege(t *testing.T, name string, seed uint64) *run {
+	t.Helper()
+	c := Sieges()[slices.IndexFunc(Sieges(), func(c Class) bool { return c.Name == siegePrefix+name })]
+	return finished(t, c.Scenario(seed), nil)
+}
+
 // The copies that a re-encrypter makes are on their way before what they copy.
 func TestReencrypterIsFirst(t *testing.T) {
 	t.Parallel()
-	c := Sieges()[slices.IndexFunc(Sieges(), func(c Class) bool { return c.Name == siegePrefix+"re-encrypter" })]
-	r := finished(t, c.Scenario(1), nil)
+	r := siege(t, "re-encrypter", 1)
 	honest, first := map[time.Time]bool{}, 0
 	for _, f := range r.unsealed() {
 		if b := r.captured[f.cid]; f.header.ContentType == frame.Commit && !b.forged {
@@ -113,20 +119,16 @@ func TestAdversariesBite(t *testing.T) {
 // is what others said.
 func TestSignalsOfAdversariesAreHeard(t *testing.T) {
 	t.Parallel()
-	siege := func(name string, seed uint64) *run {
-		c := Sieges()[slices.IndexFunc(Sieges(), func(c Class) bool { return c.Name == siegePrefix+name })]
-		return finished(t, c.Scenario(seed), nil)
-	}
 	heard, played := 0, 0
 	for seed := uint64(1); seed <= 3; seed++ {
-		r := siege("lying-notice", seed)
+		r := siege(t, "lying-notice", seed)
 		liar := hex.EncodeToString(r.devices[r.Adversaries[0].Device].id.ID())
 		for _, d := range r.devices {
 			if _, _, ok := d.store.disk.get(group.Prefix(r.gid) + "word/" + liar); ok {
 				heard++
 			}
 		}
-		r = siege("replayer", seed)
+		r = siege(t, "replayer", seed)
 		played += min(r.assaults, len(r.signals))
 	}
 	if heard == 0 || played == 0 {
