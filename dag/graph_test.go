@@ -43,6 +43,50 @@ func TestElectorate(t *testing.T) {
 	}
 }
 
+// Who has no vote at the head has one all the same while an epoch with its vote is
+// retained. Its complaint is heard, and voids nothing.
+func TestVoteless(t *testing.T) {
+	var ms []Voter
+	for i := range 200 {
+		ms = append(ms, Voter{Member(fmt.Sprintf("m%03d", i)), uint8(1), uint32(i)})
+	}
+	ms[150].Rank = 0
+	g := New(nil, Vertex{ID: "r"}, 0, ms)
+	if !g.Votes("m126") || !g.Votes("m150") || g.Votes("m127") || g.Votes("nobody") {
+		t.Fatal("who votes at the base")
+	}
+	for _, v := range []Vertex{
+		{ID: "x", Parent: "r", Author: "m000", Ranks: []Voter{{"m150", 1, 150}, {"m160", 0, 160}}},
+		{ID: "y", Parent: "x", Author: "m000", Seq: 1, Removed: []Member{"m160"}},
+	} {
+		if _, err := g.AddVertex(v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !g.Votes("m150") || !g.Votes("m160") || !g.Votes("m127") || g.Votes("m128") {
+		t.Fatal("who votes on the way down")
+	}
+	g.Rebase("y")
+	if g.Votes("m150") || !g.Votes("m127") {
+		t.Fatal("who votes at the new base")
+	}
+	if _, err := g.AddVertex(Vertex{ID: "z", Parent: "y", Author: "m000", Seq: 2}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 70 {
+		s := Stand{ID: ID(fmt.Sprint("s", i)), Author: ms[128+i].Member, At: "y", Mute: true, CannotOpen: "z"}
+		if ms[128+i].Member == "m160" {
+			continue
+		}
+		if _, err := g.AddStand(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if g.Void("z") || len(g.Complainers("z")) != 0 || len(g.CannotOpen("z")) != 69 {
+		t.Fatalf("void %v, %d complainers, %d cannot open it", g.Void("z"), len(g.Complainers("z")), len(g.CannotOpen("z")))
+	}
+}
+
 func TestErrors(t *testing.T) {
 	p := start(t, "ab")
 	p.commit("a", "r", "x")

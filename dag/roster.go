@@ -24,6 +24,20 @@ func (g *Graph) Voters(id ID) []Voter {
 	return slices.Clone(g.voters(n))
 }
 
+// Votes reports whether m has a vote anywhere between the base and the head: if not,
+// nobody waits to hear where it stands.
+func (g *Graph) Votes(m Member) bool {
+	var seen *electorate
+	for n := g.head; n != nil; n = n.parent {
+		all := g.electorate(n)
+		if all != seen && slices.ContainsFunc(all.voters, func(v Voter) bool { return v.Member == m }) {
+			return true
+		}
+		seen = all
+	}
+	return false
+}
+
 // IsMember reports whether m is a member in the epoch.
 func (g *Graph) IsMember(id ID, m Member) bool {
 	n := g.nodes[id]

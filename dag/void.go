@@ -41,7 +41,24 @@ func (g *Graph) Complainers(id ID) []Member {
 	return out
 }
 
-// complains reports whether a complaint of m, a voter of n's parent, counts.
+// CannotOpen returns all members of the parent, with a vote or without, who say that
+// they cannot open the epoch's commit and may well be right, in byte order.
+func (g *Graph) CannotOpen(id ID) []Member {
+	n := g.nodes[id]
+	if n == nil || n.parent == nil {
+		return nil
+	}
+	var out []Member
+	for _, m := range g.accused[id] {
+		if _, ok := g.member(n.parent, m); ok && g.complains(m, n) {
+			out = append(out, m)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// complains reports whether a complaint of m, a member in n's parent, counts.
 func (g *Graph) complains(m Member, n *node) bool {
 	s := g.senders[m]
 	if s == nil || !couldComplain(s, m, n) || s.provedIn(n.parent) {

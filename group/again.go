@@ -135,7 +135,7 @@ func (g *Group) deafIn(e, head *epoch) *deaf {
 			continue
 		}
 		d.now = d.now || g.graph.Void(id)
-		for _, m := range g.graph.Complainers(id) {
+		for _, m := range g.graph.CannotOpen(id) {
 			d.owed = append(d.owed, keyOf(m))
 			switch now := head.find(keyOf(m)); {
 			case now == "", now == m && onHead: // it is added again first

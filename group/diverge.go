@@ -187,7 +187,7 @@ func (s *step) lostMembers() []dag.Member {
 		if !s.graph.IsAncestor(id, s.head) {
 			continue
 		}
-		for _, m := range s.graph.Complainers(id) {
+		for _, m := range s.graph.CannotOpen(id) {
 			if m != s.self && e.leaves.has(m) {
 				out = append(out, m)
 			}

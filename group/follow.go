@@ -246,7 +246,7 @@ func (s *step) stillThere(c *commit) bool {
 	return s.graph.IsAncestor(c.ID, s.graph.Head()) || c.replaced(keyOf(s.self)) == "" && e.find(author) != "" && e.info.mayRemove(author)
 }
 
-// deserted reports whether more than half of the other members of our head
+// deserted reports whether more than half of the other voters of our head
 // went on where we cannot read: their chains continue in frames that only
 // settled here, or they ask to be let in there. After a mutual removal this is all
 // that the removed one sees of the choice. Links of unread frames are unproven, so
@@ -254,7 +254,7 @@ func (s *step) stillThere(c *commit) bool {
 // was followed, and frames that open here take it back.
 func (g *Group) deserted() bool {
 	gone, others := 0, 0
-	for m := range g.epochs[g.head].leaves.all() {
+	for m := range g.voters(g.head) {
 		if m == g.self {
 			continue
 		}

@@ -58,14 +58,14 @@ func (s *step) hearNotice(n notice) error {
 	return s.makeOffer(n.Head, n.Present)
 }
 
-// headSays reports whether most of the other members of our own head told us so:
-// of those of the base, many may be gone.
+// headSays reports whether most of the other voters of our own head told us so: of
+// the members of the base, many may be gone.
 func (g *Group) headSays(n notice) bool {
 	e := g.epochs[g.head]
 	if e == nil || n.Joiner != g.self {
 		return false
 	}
-	return 2*g.saying(n.Gone, e.leaves.all()) > e.leaves.len()-1 // own words are not heard
+	return 2*g.saying(n.Gone, g.voters(e.id)) > g.otherVoters(e.id) // own words are not heard
 }
 
 // onlyInviterKnows: until the others have spoken on the base by which this device was
@@ -191,7 +191,7 @@ func (s *step) stands(author dag.Member, here bool) {
 }
 
 // mostAreHere notes one who is on our head after all, and reports whether most of
-// the others are: those who told otherwise may be liars.
+// the other voters are: those who told otherwise may be liars.
 func (s *step) mostAreHere(author dag.Member) bool {
 	e := s.epochs[s.head]
 	if e == nil || !e.leaves.has(author) || author == s.self {
@@ -202,12 +202,12 @@ func (s *step) mostAreHere(author dag.Member) bool {
 	}
 	s.due.here[author] = true
 	n := 0
-	for m := range s.due.here {
-		if e.leaves.has(m) {
+	for m := range s.voters(e.id) {
+		if s.due.here[m] {
 			n++
 		}
 	}
-	return 2*n > e.leaves.len()-1
+	return 2*n > s.otherVoters(e.id)
 }
 
 // notifiersHere reports whether our head has a member that told us of another.

@@ -88,6 +88,27 @@ func (g *Group) saying(gone bool, among iter.Seq[dag.Member]) int {
 	return n
 }
 
+// voters are the members of an epoch that have a vote, by leaf: the others need not
+// say where they are (decision 0106), so they do not count among those who do.
+func (g *Group) voters(id dag.ID) iter.Seq[dag.Member] {
+	return func(yield func(dag.Member) bool) {
+		for _, v := range g.graph.Voters(id) {
+			if !yield(v.Member) {
+				return
+			}
+		}
+	}
+}
+
+func (g *Group) otherVoters(id dag.ID) (n int) {
+	for m := range g.voters(id) {
+		if m != g.self {
+			n++
+		}
+	}
+	return n
+}
+
 // forgetWords forgets what was said of another head than the present one.
 func (s *step) forgetWords() {
 	for _, key := range slices.Sorted(maps.Keys(s.said)) {

@@ -259,14 +259,18 @@ func texts(ids []dag.ID) []string {
 // the head, or one that confirms what we now find confirmable (design, 5.6). A
 // device that was removed owes that of the last epoch that it can read, and
 // nothing else: until it has stood there, it may still say that it could not open
-// the way down to it (decision 0095).
+// the way down to it (decision 0095). One without a vote says once that it is there
+// (decision 0106).
 func (s *step) needsAck() bool {
 	e := s.epochs[s.head]
 	if s.state != member && s.state != removed || e == nil || e.leaves.len() == 1 {
 		return false
 	}
 	at, _, _, ok := s.graph.Standing(s.self)
-	return !ok || at != s.head || s.graph.Owes(s.self) != ""
+	if ok && at == s.head && s.graph.Owes(s.self) == "" {
+		return false
+	}
+	return s.graph.Votes(s.self) || !ok && !s.graph.IsMember(s.graph.Base(), s.self)
 }
 
 // scheduleAck draws the delay once for each need: at once when the head
