@@ -239,11 +239,14 @@ func (s *step) leftBy(by *commit) {
 }
 
 // stillThere reports whether a commit that removes us stands or will be redone
-// because its author is on our head, with the right to. To replace us is not done
-// again: on our head, we are there.
+// because its author is on our head, with the right to, and so is one of those for
+// whom it did that. To replace us is not done again: on our head, we are there.
 func (s *step) stillThere(c *commit) bool {
-	e, author := s.epochs[s.head], keyOf(c.Author)
-	return s.graph.IsAncestor(c.ID, s.graph.Head()) || c.replaced(keyOf(s.self)) == "" && e.find(author) != "" && e.info.mayRemove(author)
+	e, author, own := s.epochs[s.head], keyOf(c.Author), keyOf(s.self)
+	if s.graph.IsAncestor(c.ID, s.graph.Head()) {
+		return true
+	}
+	return c.replaced(own) == "" && e.find(author) != "" && e.info.mayRemove(author) && s.history(e).Carries(c.planned(), own)
 }
 
 // deserted reports whether more than half of the other voters of our head

@@ -225,6 +225,7 @@ type LogEntry struct {
 	Parent  string   `json:"parent"` // commit of that epoch
 	Seq     uint64   `json:"seq"`
 	Actions []string `json:"actions,omitempty"`
+	About   string   `json:"about,omitempty"` // of a complaint the commit, of a proof the identity in hex
 }
 
 // Log returns the opened frames in canonical order: each after what it links
@@ -255,9 +256,9 @@ func (g *Group) Log() []LogEntry {
 			case appAck:
 				e.Kind = "ack"
 			case appProof:
-				e.Kind = "proof"
+				e.Kind, e.About = "proof", hexKey(keyOf(dag.Member(m.About)))
 			case appComplaint:
-				e.Kind = "complaint"
+				e.Kind, e.About = "complaint", text(dag.ID(m.About))
 			}
 		}
 		out = append(out, e)

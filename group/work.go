@@ -110,16 +110,7 @@ func (g *Group) makePlan() *plan.Plan {
 	if len(beside) == 0 || e == nil {
 		return &plan.Plan{}
 	}
-	h := plan.History{Commits: map[string]*plan.Commit{}, Head: string(g.head), Members: map[string]plan.Who{}, Spoke: map[string]uint64{}}
-	for id, c := range g.commits {
-		h.Commits[string(id)] = c.planned()
-	}
-	if e.info.Policy == PolicyAdmins {
-		h.Admins = map[string]bool{}
-		for _, k := range e.info.Admins {
-			h.Admins[k] = true
-		}
-	}
+	h := g.history(e)
 	for key := range named(beside) { // nobody else is looked up
 		m := e.find(key)
 		if m == "" {
@@ -131,6 +122,28 @@ func (g *Group) makePlan() *plan.Plan {
 		}
 	}
 	return plan.Make(h)
+}
+
+// history is what plans rest on, but for members who are no authors of commits.
+func (g *Group) history(e *epoch) plan.History {
+	h := plan.History{Commits: map[string]*plan.Commit{}, Head: string(g.head), Members: map[string]plan.Who{}, Spoke: map[string]uint64{}}
+	for id, c := range g.commits {
+		p := c.planned()
+		h.Commits[string(id)] = p
+		if _, ok := h.Members[p.Author]; ok || p.Author == "" {
+			continue
+		}
+		if m := e.find(p.Author); m != "" {
+			h.Members[p.Author] = who(m)
+		}
+	}
+	if e.info.Policy == PolicyAdmins {
+		h.Admins = map[string]bool{}
+		for _, k := range e.info.Admins {
+			h.Admins[k] = true
+		}
+	}
+	return h
 }
 
 // named is everybody whom commits name, by key, and their authors.

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/ipfs/go-cid"
@@ -20,7 +19,7 @@ var attacks = map[string]attackKind{
 	"tag-grinder": {"forks the head's parent with the greatest of many confirmation tags",
 		map[string]float64{"rounds": 3, "every": 4, "tries": 24}, plot(tagGrinder)},
 	"equivocator": {"gives each half of the group other commits under one sequence number",
-		map[string]float64{"rounds": 2, "every": 5, "siblings": 5}, plot(equivocator)},
+		map[string]float64{"rounds": 5, "every": 5, "siblings": 5}, plot(equivocator)},
 	"path-poisoner": {"commits with a path that opens for one half of the tree only", few, plot(pathPoisoner)},
 	"re-encrypter": {"seals others' commits again, with another tag and with other padding, and is the first to send them",
 		map[string]float64{"commits": 30}, plot(reencrypter)},
@@ -66,18 +65,50 @@ func (p *plotter) begin(r *run, d *device) {
 }
 
 // removedForker commits, again and again, in the last epochs in which it was a
-// member: at the parent of its removal, and further up.
+// member: at the parent of its removal, and further up. It brings a guest, who
+// speaks for it, takes another along, or merely refreshes its keys.
 func removedForker(in *insider, a Adversary) {
 	in.every(a, func(round int) {
 		in.listen()
 		all := in.epochs()
 		all = all[max(0, len(all)-3):]
-		b, child := in.commit(all[round%len(all)], mls.CommitRequest{}, nil)
-		in.send(b)
+		at := all[round%len(all)]
+		var child string
+		switch round % 4 {
+		case 1:
+			var guests []*insider
+			if guests, child = in.bring(at, 1); len(guests) > 0 {
+				in.send(guests[0].say(child, sayAck, nil, nil))
+			}
+		case 3:
+			if in.r.policy() == group.PolicyOpen { // else all would refuse that, and what it says after
+				child = in.putOut(at, in.honest()[round%len(in.honest())])
+			}
+		}
+		if child == "" {
+			var b frame.Block
+			b, child = in.commit(at, mls.CommitRequest{}, nil)
+			in.send(b)
+		}
 		if in.epoch(child) != nil {
 			in.send(in.say(child, sayAck, nil, nil))
 		}
 	})
+}
+
+// putOut removes a device where it is a member, and reports the child; empty if it
+// is none.
+func (in *insider) putOut(at string, of *device) (child string) {
+	for leaf, node := range in.epoch(at).Tree().Leaves() {
+		if string(node.SignatureKey) != string(of.id.ID()) {
+			continue
+		}
+		b, child := in.commit(at, mls.CommitRequest{Proposals: []mls.Proposal{&mls.Remove{Removed: leaf}}}, nil)
+		in.send(b)
+		in.r.deeds = append(in.r.deeds, deed{remove: true, by: in.d.key(), of: of.key()})
+		return child
+	}
+	return ""
 }
 
 func removedVoter(in *insider, a Adversary) {
@@ -110,6 +141,12 @@ func equivocator(in *insider, a Adversary) {
 			in.next, in.prev, in.rolled = next, prev, i+1 < int(a.With["siblings"])
 			b, _ := in.commit(at, mls.CommitRequest{}, nil)
 			in.send(b, to[i%len(to)])
+		}
+		if rival := in.beside(at); rival != "" { // and a vote, which would count if nobody saw that there are two
+			next, prev := in.next, in.prev
+			in.send(in.say(rival, sayAck, nil, nil))
+			in.next, in.prev = next, prev
+			in.send(in.say(rival, sayAck, nil, nil))
 		}
 	})
 }
@@ -181,39 +218,27 @@ func remover(in *insider, a Adversary) {
 	if at == "" {
 		return
 	}
-	of := in.r.devices[int(a.With["of"])]
-	for leaf, node := range in.epoch(at).Tree().Leaves() {
-		if string(node.SignatureKey) == string(of.id.ID()) {
-			b, child := in.commit(at, mls.CommitRequest{Proposals: []mls.Proposal{&mls.Remove{Removed: leaf}}}, nil)
-			in.send(b)
-			in.send(in.say(child, sayAck, nil, nil))
-			in.r.deeds = append(in.r.deeds, deed{remove: true, by: in.d.key(), of: of.key(), acknowledged: true})
-			return
-		}
+	if child := in.putOut(at, in.r.devices[int(a.With["of"])]); child != "" {
+		in.send(in.say(child, sayAck, nil, nil))
+		in.r.deeds[len(in.r.deeds)-1].acknowledged = true
 	}
 }
 
+// sybil's guests all follow it, say so, and go on from there.
 func sybil(in *insider, a Adversary) {
 	at := in.above()
 	if at == "" {
 		return
 	}
-	var adds []mls.Proposal
-	for i := range int(a.With["adds"]) {
-		signer, err := mls.NewEd25519Signer(in.bytes(32))
-		if err != nil {
-			in.r.fail(err)
-			return
-		}
-		kp, err := group.NewKeyPackage(group.Env{Now: in.r.now, Rand: in.rand}, group.Identity{Name: fmt.Sprintf("sybil%d", i), Signer: signer})
-		if err != nil {
-			in.r.fail(err)
-			return
-		}
-		adds = append(adds, &mls.Add{KeyPackage: *kp.KeyPackage})
+	guests, child := in.bring(at, int(a.With["adds"]))
+	for _, g := range guests {
+		in.send(g.say(child, sayAck, nil, nil))
 	}
-	b, _ := in.commit(at, mls.CommitRequest{Proposals: adds}, nil)
-	in.send(b)
+	for _, g := range guests[:min(2, len(guests))] {
+		b, on := g.commit(child, mls.CommitRequest{}, nil)
+		in.send(b)
+		in.send(g.say(on, sayAck, nil, nil))
+	}
 }
 
 // lyingMerger names every commit that it knows.

@@ -29,6 +29,7 @@ var checkers = []struct {
 	{"nonces", checkNonces},
 	{"reference", checkReference},
 	{"bounds", checkBounds},
+	{"budget", checkBudgets},
 	{"memory", checkMemory},
 }
 
@@ -70,6 +71,7 @@ func checkEnactment(e *evidence, a agreement) []string {
 		}
 	}
 	out = append(out, e.checkRoles(a, names, removed)...)
+	out = append(out, e.behalf...)
 	for _, w := range e.witnesses {
 		if !a.members[w.id] && !removed[w.id] && !slices.Contains(a.stranded, w.name) {
 			out = append(out, fmt.Sprintf("%s is not on the head, and nobody removed it", w.name))

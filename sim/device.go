@@ -288,7 +288,7 @@ func sameEntry(a, b group.LogEntry) bool {
 	actions := slices.Equal(a.Actions, b.Actions)
 	a.Actions, b.Actions = nil, nil
 	return actions && a.CID == b.CID && a.Kind == b.Kind && a.From == b.From && a.Name == b.Name && a.Epoch == b.Epoch &&
-		a.Parent == b.Parent && a.Seq == b.Seq
+		a.Parent == b.Parent && a.Seq == b.Seq && a.About == b.About
 }
 
 // log is the device's event log as its disk has it.

@@ -32,6 +32,11 @@ type insider struct {
 	tries  int  // commits to choose the greatest confirmation tag from; 0: 1
 	swift  bool // what it sends arrives before all else
 
+	self   incarnation
+	signer mls.Signer
+	own    map[string]*mls.Epoch // of a puppet, which no thief has
+	staged *mls.StagedCommit     // the last that it made
+
 	answered int // blocks that it gave to those who asked
 }
 
@@ -47,7 +52,8 @@ func (r *run) seize(d *device) *insider {
 		r.fail(err)
 		return nil
 	}
-	in := &insider{r: r, d: d, thief: t, rand: stream(r.Seed, "insider "+d.name), topic: t.gossip.Topic()}
+	in := &insider{r: r, d: d, thief: t, rand: stream(r.Seed, "insider "+d.name), topic: t.gossip.Topic(),
+		self: incarnation(d.incarnation()), signer: d.id.Signer}
 	var st struct {
 		Next uint64
 		Prev string
@@ -78,6 +84,9 @@ func (in *insider) listen() {
 
 // epoch is the best that it has of an epoch; nil if nothing.
 func (in *insider) epoch(at string) *mls.Epoch {
+	if in.own != nil {
+		return in.own[at]
+	}
 	for _, state := range []string{"", "fresh"} {
 		if e := in.thief.epochs[view{0, at, state}]; e != nil {
 			return e
@@ -122,8 +131,7 @@ func (in *insider) links(at string, e *mls.Epoch, t mls.ContentType) frame.Links
 	if err != nil {
 		in.r.fail(fmt.Errorf("sim: %w", err))
 	}
-	self := incarnation(in.d.incarnation())
-	return frame.Links{Leaf: self.leaf(), Joined: self.joined(), Seq: in.next, Prev: in.prev, Parent: c, Generation: e.NextGeneration(t)}
+	return frame.Links{Leaf: in.self.leaf(), Joined: in.self.joined(), Seq: in.next, Prev: in.prev, Parent: c, Generation: e.NextGeneration(t)}
 }
 
 func (in *insider) env() mls.Env { return mls.Env{Now: in.r.now, Rand: in.rand} }
@@ -139,7 +147,7 @@ func (in *insider) commit(at string, req mls.CommitRequest, bend func(*frame.Lin
 	req.AuthenticatedData = l.Marshal()
 	var staged *mls.StagedCommit
 	for range max(1, in.tries) {
-		c, err := e.Commit(req, in.d.id.Signer, in.env())
+		c, err := e.Commit(req, in.signer, in.env())
 		if err != nil {
 			in.r.fail(fmt.Errorf("sim: %s: %w", in.d.name, err))
 			return frame.Block{}, ""
@@ -154,14 +162,24 @@ func (in *insider) commit(at string, req mls.CommitRequest, bend func(*frame.Lin
 			in.r.fail(fmt.Errorf("sim: %s: %w", in.d.name, err))
 		}
 	}
-	in.thief.keep(staged.Child)
+	child = b.CID.String()
+	in.enter(child, staged.Child)
+	in.next, in.prev, in.staged = l.Seq+1, b.CID, staged
+	return b, child
+}
+
+// enter keeps an epoch that it made.
+func (in *insider) enter(at string, e *mls.Epoch) {
+	if in.own != nil {
+		in.own[at] = e
+		return
+	}
+	in.thief.keep(e)
 	records := map[string][]byte{}
-	for _, r := range staged.Child.Records() {
+	for _, r := range e.Records() {
 		records[r.Key] = r.Value
 	}
-	in.thief.learn(view{0, b.CID.String(), "fresh"}, records)
-	in.next, in.prev = l.Seq+1, b.CID
-	return b, b.CID.String()
+	in.thief.learn(view{0, at, "fresh"}, records)
 }
 
 // say makes an application frame in an epoch.
@@ -176,7 +194,7 @@ func (in *insider) say(at string, kind uint8, body []byte, bend func(*frame.Link
 		in.r.fail(err)
 	}
 	data = binary.BigEndian.AppendUint32(append(data, kind), uint32(len(body)))
-	msg, delta, err := e.Protect(append(data, body...), l.Marshal(), in.d.id.Signer, in.env())
+	msg, delta, err := e.Protect(append(data, body...), l.Marshal(), in.signer, in.env())
 	if err == nil {
 		err = e.Apply(delta)
 	}
@@ -271,6 +289,21 @@ func (in *insider) above() string {
 		return at
 	}
 	return head
+}
+
+// beside is the latest epoch that it has keys of which is neither above another nor
+// its child; empty: none.
+func (in *insider) beside(of string) string {
+	above := map[string]bool{}
+	for at := of; at != ""; at = in.parentOf(at) {
+		above[at] = true
+	}
+	for _, at := range slices.Backward(in.epochs()) {
+		if !above[at] && in.parentOf(at) != of {
+			return at
+		}
+	}
+	return ""
 }
 
 // junk is a frame of a later epoch that nobody has ever heard of, made with

@@ -18,6 +18,7 @@ type evidence struct {
 	commits   map[side]int // while a partition lasted
 	crashes   int
 	assaults  int // things that adversaries sent
+	puppets   int // members that they added
 	settled   bool
 	trouble   time.Time // somebody is cut off from then on
 	healed    time.Time // and nobody any more
@@ -26,6 +27,7 @@ type evidence struct {
 	reuses    []string        // keys and nonces that sealed two things
 	differs   []string        // where a device and the reference of fork choice differ
 	compared  int             // how often they were compared
+	behalf    []string        // who was put out for one who was out already
 	bad       map[string]bool // identities of adversaries
 	err       error           // why the run broke off
 }
@@ -46,7 +48,7 @@ type witness struct {
 const mostReloaded = 100
 
 func (r *run) evidence() *evidence {
-	e := &evidence{scenario: r.Scenario, deeds: r.deeds, commits: r.commits, crashes: r.deaths, assaults: r.assaults, settled: r.settled,
+	e := &evidence{scenario: r.Scenario, deeds: r.deeds, commits: r.commits, crashes: r.deaths, assaults: r.assaults, puppets: r.puppets, settled: r.settled,
 		trouble: r.moment(r.trouble()), healed: r.healed, bad: map[string]bool{}, err: r.err}
 	for _, a := range r.Adversaries {
 		e.bad[r.devices[a.Device].key()] = true
@@ -81,6 +83,9 @@ func (r *run) evidence() *evidence {
 	e.reuses = r.reuses(all)
 	known := r.referee(all)
 	e.compared, e.differs = r.compare(known)
+	if len(r.Adversaries) > 0 {
+		e.behalf = r.onBehalf(known, e.deeds, agree(e.standings()).head.Head)
+	}
 	held := r.holdUps(known)
 	for i := range e.witnesses {
 		e.witnesses[i].held = held[e.witnesses[i].name]

@@ -30,11 +30,11 @@ func (in *insider) notice(o *device, head cid.Cid) []byte {
 	}
 	body := field(field(nil, o.incarnation()), head.Bytes())
 	body = append(field(body, nil), 0) // the head does not have it; it is not gone
-	body = field(body, in.d.incarnation())
+	body = field(body, []byte(in.self))
 	body = binary.BigEndian.AppendUint64(body, 1<<32)                        // next
 	body = binary.BigEndian.AppendUint64(body, uint64(in.r.now.UnixMilli())) // cursor
 	content := append(field(nil, in.epoch(in.epochs()[0]).GroupID()), body...)
-	sig, err := mls.SignWithLabel(simSuite, in.d.id.Signer, "DMLSNotice", content)
+	sig, err := mls.SignWithLabel(simSuite, in.signer, "DMLSNotice", content)
 	if err != nil {
 		in.r.fail(err)
 	}

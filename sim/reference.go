@@ -1,14 +1,11 @@
 package sim
 
 import (
-	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"slices"
-	"time"
 
 	"github.com/ipfs/go-cid"
 
@@ -19,116 +16,6 @@ import (
 // The reference of fork choice follows the text of design, section 5.4, on what
 // all devices together know, and is as slow as it likes. It shares no code with
 // package dag, nor with the oracle in that package's tests.
-
-// glimpse is where a device stood at a moment, and what it had opened.
-type glimpse struct {
-	at         time.Time
-	name       string
-	base, head string
-	members    []group.Member
-	frames     []group.LogEntry
-}
-
-// sees reports whether two devices stood at one head and had opened the very same.
-func (g glimpse) sees(o glimpse) bool {
-	return g.base == o.base && g.head == o.head && len(g.frames) == len(o.frames) && len(g.members) == len(o.members) &&
-		len(g.frames) > 0 && &g.frames[0] == &o.frames[0] && len(g.members) > 0 && &g.members[0] == &o.members[0]
-}
-
-// Glimpses of a run: some at any time, most while branches meet.
-const (
-	anyLooks     = 3
-	meetingLooks = 4
-	meeting      = 4 * time.Second
-)
-
-// planGlimpses draws when devices are looked at. Nobody notices.
-func (r *run) planGlimpses() {
-	if r.looks < 0 {
-		return
-	}
-	chance := rand.New(stream(r.Seed, "glimpses"))
-	draw := func(n int, from, until time.Time) {
-		for range n {
-			if long := until.Sub(from); long > 0 {
-				r.nextLook = append(r.nextLook, from.Add(time.Duration(chance.Int64N(int64(long)))))
-			}
-		}
-	}
-	draw(anyLooks, r.now, r.ends)
-	healed := r.moment(r.Scenario.healed())
-	draw(cmp.Or(r.looks, meetingLooks), healed, healed.Add(meeting))
-	slices.SortFunc(r.nextLook, time.Time.Compare)
-	r.chance = chance
-}
-
-// glance takes the glimpses that are due before something happens. It is no
-// event itself.
-func (w *world) glance(until time.Time) {
-	for len(w.nextLook) > 0 && !w.nextLook[0].After(until) {
-		who := w.members()
-		d := who[w.chance.IntN(len(who))]
-		if g, ok := w.glimpse(d); ok {
-			w.glimpses = append(w.glimpses, g)
-		}
-		w.nextLook = w.nextLook[1:]
-	}
-}
-
-// glimpse looks at a device that is an honest member.
-func (w *world) glimpse(d *device) (glimpse, bool) {
-	st, ok := d.status()
-	if !ok || d.attack != nil || st.State != "member" {
-		return glimpse{}, false
-	}
-	frames, err := d.logged()
-	if err != nil {
-		w.fail(fmt.Errorf("sim: log of %s: %w", d.name, err))
-		return glimpse{}, false
-	}
-	return glimpse{w.now, d.name, st.Final, st.Head, st.Members, frames}, true
-}
-
-// compare looks at all devices once more and compares every glimpse with the
-// reference.
-func (w *world) compare(known referee) (compared int, differs []string) {
-	if w.Rule != "" && w.Rule != "support" {
-		return 0, nil
-	}
-	if known.problem != "" {
-		differs = append(differs, known.problem)
-	}
-	var last glimpse
-	var ref *reference
-	look := func(g glimpse) {
-		if same := ref != nil && g.sees(last); same && len(differs) == 0 {
-			compared++ // as before
-			return
-		}
-		ref = known.reference(g)
-		if last = g; ref.judged {
-			ref = nil
-			return
-		}
-		compared++
-		when := fmt.Sprintf("%s at %.3f s", g.name, g.at.Sub(epoch0).Seconds())
-		if head := ref.head(g.base); head != g.head {
-			differs = append(differs, fmt.Sprintf("%s stands at %s, the reference at %s", when, tail(g.head), tail(head)))
-		}
-		if p := ref.wrongRoster(g); p != "" {
-			differs = append(differs, when+" "+p)
-		}
-	}
-	for _, g := range w.glimpses {
-		look(g)
-	}
-	for _, d := range w.members() {
-		if g, ok := w.glimpse(d); ok {
-			look(g)
-		}
-	}
-	return compared, differs
-}
 
 // referee is what all devices together know: who was where, and every frame's links.
 type referee struct {
@@ -221,7 +108,16 @@ type reference struct {
 	children map[string][]string
 	parent   map[string]string
 	frames   []spoken
-	judged   bool // complaints or proofs are among the frames
+	proofs   []claim // equivocators, and where that was proved
+	laments  []claim // who cannot open what
+	unsure   bool    // a complaint is the device's own: it knows more than it has opened
+}
+
+// claim is what a member said of something, in an epoch.
+type claim struct {
+	by    incarnation
+	in    string
+	about string // commit, or identity
 }
 
 // origin is how the group began.
@@ -247,24 +143,30 @@ func (w *world) origin() origin {
 	return origin{root.String(), incarnationOf(0, first.id.ID(), root), w.policy() == group.PolicyAdmins}
 }
 
-// reference takes what a device has opened. Complaints and proofs of
-// equivocation are left out: what those say of heads is for the tests of package
-// dag.
+// reference takes what a device has opened. A commit that does not open moves its
+// author (decision 0100), but is not among that: whoever complained is not judged.
 func (k *referee) reference(g glimpse) *reference {
 	r := &reference{root: k.root, commits: k.commits, children: map[string][]string{}, parent: map[string]string{}}
 	for _, f := range g.frames {
 		l, ok := k.links[f.CID]
 		key, err := hex.DecodeString(f.From)
-		if !ok || err != nil || f.Kind == "proof" || f.Kind == "complaint" {
-			r.judged = true
+		if !ok || err != nil {
+			r.unsure = true
 			continue
 		}
 		s := spoken{cid: f.CID, in: l.Parent.String(), by: incarnationOf(l.Leaf, key, l.Joined), seq: l.Seq}
-		s.stands = s.in
-		if f.Kind == "commit" {
+		switch s.stands = s.in; f.Kind {
+		case "commit":
 			s.stands = f.CID
 			r.parent[f.CID] = s.in
 			r.children[s.in] = append(r.children[s.in], f.CID)
+		case "complaint":
+			s.stands = ""
+			r.unsure = r.unsure || f.From == g.key
+			r.laments = append(r.laments, claim{s.by, s.in, f.About})
+		case "proof":
+			s.stands = ""
+			r.proofs = append(r.proofs, claim{s.by, s.in, f.About})
 		}
 		r.frames = append(r.frames, s)
 	}
@@ -337,20 +239,50 @@ func (r *reference) voters(at string) (voters []incarnation, admins map[incarnat
 	return voters, admins
 }
 
-// vote is the child that a member supports at a fork: the one under which its
-// latest frame of those sent in the fork epoch or below stands. Who signed two
-// of these with one number has none.
-func (r *reference) vote(fork string, m incarnation) string {
-	var last spoken
+// equivocates reports whether frames sent in an epoch or below prove that a member
+// signed two frames with one number.
+func (r *reference) equivocates(at string, m incarnation) bool {
 	numbers := map[uint64]bool{}
 	for _, f := range r.frames {
-		if f.by != m || !r.under(fork, f.in) {
+		if f.by != m || !r.under(at, f.in) {
 			continue
 		}
 		if numbers[f.seq] {
-			return ""
+			return true
 		}
 		numbers[f.seq] = true
+	}
+	return slices.ContainsFunc(r.proofs, func(p claim) bool { return p.about == m.key() && r.under(at, p.in) })
+}
+
+// void reports whether more than a third of the parent's voters say, there, that they
+// cannot open a commit: whom it keeps, who never stood below it, and who do not
+// equivocate.
+func (r *reference) void(child string) bool {
+	at := r.parent[child]
+	voters, _ := r.voters(at)
+	n := 0
+	for _, v := range voters {
+		says := slices.ContainsFunc(r.laments, func(c claim) bool { return c.by == v && c.in == at && c.about == child })
+		if says && r.couldComplain(v, child) && !r.equivocates(at, v) {
+			n++
+		}
+	}
+	return 3*n > len(voters)
+}
+
+// vote is the child that a member supports at a fork: the one under which its
+// latest frame of those sent in the fork epoch or below stands. Equivocators have
+// none.
+func (r *reference) vote(fork string, m incarnation) string {
+	if r.equivocates(fork, m) {
+		return ""
+	}
+	var last spoken
+	for _, f := range r.frames {
+		if f.by != m || f.stands == "" || !r.under(fork, f.in) {
+			continue
+		}
 		if last.cid == "" || f.seq > last.seq {
 			last = f
 		}
@@ -363,16 +295,19 @@ func (r *reference) vote(fork string, m incarnation) string {
 	return ""
 }
 
-// head walks from a base down, at each fork to the better child.
+// head walks from a base down, at each fork to the better child, unless all are void.
 func (r *reference) head(base string) string {
 	at := base
-	for len(r.children[at]) > 0 {
-		at = r.choose(at)
+	for {
+		open := slices.DeleteFunc(slices.Clone(r.children[at]), r.void)
+		if len(open) == 0 {
+			return at
+		}
+		at = r.choose(at, open)
 	}
-	return at
 }
 
-func (r *reference) choose(fork string) string {
+func (r *reference) choose(fork string, children []string) string {
 	voters, admins := r.voters(fork)
 	type tally struct{ admins, others int }
 	votes := map[string]tally{}
@@ -402,8 +337,8 @@ func (r *reference) choose(fork string) string {
 		cb, _ := cid.Decode(b)
 		return slices.Compare(ca.Bytes(), cb.Bytes()) < 0
 	}
-	best := r.children[fork][0]
-	for _, c := range r.children[fork][1:] {
+	best := children[0]
+	for _, c := range children[1:] {
 		if better(c, best) {
 			best = c
 		}

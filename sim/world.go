@@ -61,6 +61,7 @@ type world struct {
 	nextLook []time.Time      // when glimpses are taken, in order
 	chance   *rand.Rand       // who is looked at
 	assaults int              // things that adversaries sent
+	puppets  int              // members that they added
 	loots    []*loot          // copies of devices that thieves took
 	shelf    *shelf           // that all disks share
 	roster   []group.Member   // as a device named them last

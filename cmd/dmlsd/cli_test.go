@@ -81,6 +81,8 @@ func (still) DAG(string) (api.DAG, error) {
 func (still) Log(string) ([]api.LogEntry, error) {
 	return []api.LogEntry{
 		{CID: "bafkreione11111", Kind: "commit", Name: "Ada", From: stillAda, Actions: []string{"add Ben"}, Parent: "bafkreiroot0000"},
+		{CID: "bafkreicmp11111", Kind: "complaint", Name: "Ada", From: stillAda, Epoch: 0, Parent: "bafkreiroot0000", Seq: 1, About: "bafkreitwo22222"},
+		{CID: "bafkreiprf11111", Kind: "proof", Name: "Ada", From: stillAda, Epoch: 0, Parent: "bafkreiroot0000", Seq: 2, About: stillBen},
 		{CID: "bafkreimsg11111", Kind: "message", Name: evilName, From: stillBen, Epoch: 1, Parent: "bafkreione11111", Text: "hi\x07 there"},
 	}, nil
 }

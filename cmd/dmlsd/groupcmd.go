@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -228,10 +229,19 @@ func (a *app) groupLogCmd() *cobra.Command {
 		return c.Log(ctx, args[0])
 	}, func(log []api.LogEntry) {
 		var rows [][]string
+		names := map[string]string{}
+		for _, e := range log {
+			names[e.From] = e.Name
+		}
 		for _, e := range log {
 			what := e.Text
-			if e.Kind == "commit" {
+			switch e.Kind {
+			case "commit":
 				what = strings.Join(e.Actions, ", ")
+			case "complaint":
+				what = "cannot open " + dagview.Short(e.About)
+			case "proof":
+				what = "that " + cmp.Or(names[e.About], dagview.Short(e.About)) + " equivocated"
 			}
 			rows = append(rows, []string{dagview.Short(e.CID), "e" + strconv.FormatUint(e.Epoch, 10), e.Kind, dagview.Clean(e.Name), dagview.Clean(what)})
 		}

@@ -115,7 +115,7 @@ func (n Node) Log(gid string) ([]LogEntry, error) {
 	for _, e := range log {
 		list = append(list, LogEntry{
 			CID: e.CID, Kind: e.Kind, From: e.From, Name: e.Name, Epoch: e.Epoch, Parent: e.Parent, Seq: e.Seq,
-			Actions: e.Actions, Text: texts[e.CID],
+			Actions: e.Actions, About: e.About, Text: texts[e.CID],
 		})
 	}
 	return list, nil

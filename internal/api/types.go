@@ -79,13 +79,14 @@ type Group struct {
 // have opened the same frames.
 type LogEntry struct {
 	CID     string   `json:"cid"`
-	Kind    string   `json:"kind"` // "message", "ack", "leave" or "commit"
+	Kind    string   `json:"kind"` // "message", "ack", "leave", "commit", "proof" or "complaint"
 	From    string   `json:"from"` // identity, hex
 	Name    string   `json:"name"`
 	Epoch   uint64   `json:"epoch"`  // that it was sent in
 	Parent  string   `json:"parent"` // CID of the commit that created that epoch
 	Seq     uint64   `json:"seq"`    // of its sender
 	Actions []string `json:"actions,omitempty"`
+	About   string   `json:"about,omitempty"` // CID of the commit that a complaint is about, identity of whom a proof is against
 	Text    string   `json:"text,omitempty"`
 }
 

@@ -205,68 +205,6 @@ func (v *view) since(number uint64, f func(*Commit) bool) {
 	}
 }
 
-// remove: open while its target is on the head, whatever a merge claims, and
-// stronger than a concurrent add of the same key.
-func (v *view) remove(p *Plan, c *Commit, w Who) {
-	now, ok := v.Members[w.Key]
-	if !ok || hasKey(c.Added, w.Key) || v.readdedBelow(c, w.Key) {
-		return
-	}
-	if now.Incarnation != w.Incarnation && (v.knows(now.AddedBy, c.ID) || v.goneOnChain(c, w)) {
-		return
-	}
-	op := Op{Verb: Remove, Who: now, Author: c.Author, At: c.ID}
-	if _, ok := v.Members[c.Author]; ok && v.may(c.Author) {
-		p.Removes = append(p.Removes, op)
-	} else {
-		p.Approval = append(p.Approval, op)
-	}
-}
-
-// readdedBelow reports whether the losing branch itself took the key back.
-func (v *view) readdedBelow(c *Commit, key string) bool {
-	return slices.ContainsFunc(v.losing, func(d *Commit) bool {
-		return d != c && v.above(c.ID, d.ID) && hasKey(d.Added, key)
-	})
-}
-
-// knows reports whether commit a was made in view of commit b: b is a or above
-// it, or on a branch that a merge at or above a took into account.
-func (v *view) knows(a, b string) bool {
-	seen := map[string]bool{}
-	for walk := []string{a}; len(walk) > 0; {
-		id := walk[0]
-		walk = walk[1:]
-		for id != "" && !seen[id] {
-			if id == b {
-				return true
-			}
-			seen[id] = true
-			c := v.Commits[id]
-			if c == nil {
-				break
-			}
-			walk = append(walk, c.Supersedes...)
-			id = c.Parent
-		}
-	}
-	return false
-}
-
-// goneOnChain reports whether the head's own chain removed that incarnation,
-// so that whoever added the key anew knew it. To replace it does not count: that
-// needs no right, and a removal must not be lost by it.
-func (v *view) goneOnChain(c *Commit, w Who) bool {
-	found := false
-	v.since(v.fork(c), func(d *Commit) bool {
-		for _, r := range append(slices.Clone(d.Removed), d.Left...) {
-			found = found || r.Incarnation == w.Incarnation && !hasKey(d.Added, w.Key)
-		}
-		return !found
-	})
-	return found
-}
-
 // add: open while the key is not on the head and nobody removed it, on either
 // side, other than in view of the add's author. A key that is on the head but never
 // spoke there, or whose incarnation there the losing branch replaced, may be a
@@ -308,7 +246,7 @@ func (v *view) here(c *Commit, now Who) bool {
 // its owner left. What an ejected member did takes nobody along.
 func (v *view) voided(c *Commit, key string) bool {
 	for _, d := range v.losing {
-		gone := hasKey(d.Left, key) || d.removes(key) && v.may(d.Author) && v.answers(d.Author, nil)
+		gone := hasKey(d.Left, key) || d.removes(key) && v.may(d.Author) && v.answers(d.Author, nil) && v.carries(d, removes(key))
 		if gone && !v.knows(c.ID, d.ID) {
 			return true
 		}

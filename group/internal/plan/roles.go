@@ -10,7 +10,10 @@ import "slices"
 // role: open while the head has it otherwise. Who is gone from the head has no
 // role to be given back.
 func (v *view) role(p *Plan, c *Commit, w Who, verb Verb) {
-	if v.spokenBelow(c, w.Key) {
+	did := func(d *Commit) bool {
+		return verb == Promote && hasKey(d.Promoted, w.Key) || verb == Demote && hasKey(d.Demoted, w.Key)
+	}
+	if v.spokenBelow(c, w.Key) || !v.carries(c, did) {
 		return
 	}
 	op := Op{Verb: verb, Who: w, Author: c.Author, At: c.ID}
