@@ -4,7 +4,7 @@ GO ?= go
 T  ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help bench build demo test race vet lint kill sim sim-suite sim-seeds sim-night fuzz policy vectors interop
+.PHONY: help bench build demo test race vet lint kill sim sim-suite sim-seeds sim-teeth sim-night fuzz policy vectors interop
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ sim-suite: ## 1,000 seeds over all classes and adversaries; seeds known as open 
 
 sim-seeds: ## every seed that broke a promise once (sim/testdata/seeds.txt), also the open ones
 	DMLS_SIM_OPEN=1 $(GO) test -count=1 -v -run '^TestPermanentSeeds$$' ./sim
+
+sim-teeth: ## takes one defence after the other out of the engine: the sieges must show it (minutes)
+	DMLS_SIM_TEETH=1 $(GO) test -count=1 -v -timeout 30m -run '^TestTeeth$$' ./sim
 
 sim-night: ## 10,000 seeds over all classes and adversaries, with a summary by class
 	$(GO) run ./cmd/dmlsd sim run --scenario suite --seeds 1..10000

@@ -200,13 +200,17 @@ func ratchetOf(contentType uint8, l frame.Links) ratchet {
 	return ratchet{leaf: l.Leaf, joined: l.Joined, handshake: contentType != typeApplication}
 }
 
-// index counts a frame in the epoch that it was sent in.
+// index counts a frame in the epoch that it was sent in. What was once opened had the
+// generation that it names (checkSender), although frames before it may be missing
+// now, since they were dropped to be opened.
 func (g *Group) index(m *meta) {
 	e := g.epochs[idOf(m.Links.Parent)]
 	if e == nil || m.Status == seeded {
 		return
 	}
-	m.nth, _ = g.nth(e, m.Type, m.Links)
+	if m.nth = m.Links.Generation; m.Status == unread || m.Status == refused {
+		m.nth, _ = g.nth(e, m.Type, m.Links)
+	}
 	k := ratchetOf(m.Type, m.Links)
 	if first, ok := e.sent[k]; !ok || m.Links.Seq < first {
 		e.sent[k] = m.Links.Seq

@@ -29,7 +29,7 @@ var attacks = map[string]attackKind{
 	"minter": {"mints a long chain of commits beside the head",
 		map[string]float64{"depth": 40}, plot(minter)},
 	"flooder": {"sends frames that wait for what will never come",
-		map[string]float64{"rounds": 3, "every": 2, "frames": 40, "bytes": 1024}, plot(flooder)},
+		map[string]float64{"rounds": 8, "every": 3, "frames": 40, "bytes": 1024}, plot(flooder)},
 	"remover": {"removes a member; two of them remove each other", map[string]float64{"of": 0}, plot(remover)},
 	"sybil":   {"forks and adds many members that are all its own", map[string]float64{"adds": 12}, plot(sybil)},
 	"lying-merger": {"claims with supersedes to have consolidated everybody's branches", few,

@@ -78,7 +78,8 @@ type Engine struct {
 	MaxEpochs   int  `toml:"max_epochs,omitempty"`
 	MaxAge      Span `toml:"max_age,omitempty"`
 	BlockAge    Span `toml:"block_age,omitempty"`
-	MaxParked   int  `toml:"max_parked,omitempty"` // bytes
+	MaxParked   int  `toml:"max_parked,omitempty"`      // bytes
+	ParkedPeer  int  `toml:"max_parked_peer,omitempty"` // frames
 	MergeDelay  Span `toml:"merge_delay,omitempty"`
 	ReaddDelay  Span `toml:"readd_delay,omitempty"`
 	AckMin      Span `toml:"ack_min,omitempty"`
@@ -179,6 +180,7 @@ func (s *Scenario) config() group.Config {
 	set((*Span)(&c.MaxAge), s.Engine.MaxAge)
 	set((*Span)(&c.BlockAge), s.Engine.BlockAge)
 	set(&c.MaxParked, s.Engine.MaxParked)
+	set(&c.MaxParkedPeer, s.Engine.ParkedPeer)
 	set((*Span)(&c.MergeDelay), s.Engine.MergeDelay)
 	set((*Span)(&c.ReaddDelay), s.Engine.ReaddDelay)
 	set((*Span)(&c.AckMin), s.Engine.AckMin)

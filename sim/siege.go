@@ -36,7 +36,12 @@ func (d *draft) siege(name string) {
 		// By those that stay: who removes it is not removed in turn.
 		d.s.Events = append(d.s.Events, Event{At: at + Span(500*time.Millisecond), Do: Remove, By: Devices{0}, Of: Devices{bad}})
 	case "lying-notice":
-		a.Device -= bad * (bad % 2) // it invited all, in half of the runs
+		a.Device -= bad * (bad % 2)                       // it invited all, in half of the runs
+		if other := 1 + bad%(d.s.Members-1); bad%3 == 0 { // two of them are no more than a third
+			d.s.Adversaries = append(d.s.Adversaries, Adversary{Name: name, Device: other, From: a.From + d.seconds(0, 9), Until: a.Until})
+		}
+	case "flooder": // more than may wait
+		d.s.Engine.MaxParked, d.s.Engine.ParkedPeer = 64<<10, d.between(20, 120)
 	case "replayer": // once more apart, when there is something to play again
 		a.From, a.Until = until+Span(time.Second), until+Span(36*time.Second)
 		d.part(until+Span(14*time.Second), until+Span(24*time.Second), d.deal(2), 1)

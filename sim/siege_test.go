@@ -2,7 +2,9 @@ package sim
 
 import (
 	"encoding/hex"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +23,9 @@ func TestSieges(t *testing.T) {
 			seeds := uint64(3)
 			if testing.Short() || race {
 				seeds = 1
+			}
+			if n, err := strconv.ParseUint(os.Getenv("DMLS_SIM_SIEGE"), 10, 64); err == nil {
+				seeds = n
 			}
 			met := 0
 			for seed := uint64(1); seed <= seeds; seed++ {
