@@ -99,6 +99,7 @@ var promises = map[string]string{
 	"nonces":      "no key seals two frames",
 	"reference":   "each head is the one that a slow reference finds in the same frames",
 	"memory":      "nobody makes a device hold more than its quotas",
+	"budget":      "nobody opens more of one author's commits than its budget allows",
 	"bounds":      "in a quiet group only what is needed is retained",
 }
 

@@ -120,6 +120,14 @@ var sabotage = []struct {
 	{"a device never forgets", "bounds", func(e *evidence) { e.reader().st.RetainedEpochs = 30 }},
 	{"a device parks without end", "memory", func(e *evidence) { e.reader().st.Parked = 1 << 20 }},
 	{"a device has more epochs than it may", "memory", func(e *evidence) { e.reader().st.RetainedEpochs = 1 << 20 }},
+	{"a device opens whatever an adversary mints", "budget", func(e *evidence) {
+		e.crashes, e.bad = 0, map[string]bool{"mal": true}
+		w := e.reader()
+		for range 100 {
+			w.shown = append(w.shown, telling{group.Event{Kind: group.KindCommit, From: "mal"}, e.healed})
+		}
+	}},
+	{"a member is put out for one who was out already", "enactment", func(e *evidence) { e.behalf = []string{"n01 was"} }},
 	{"a fork stays open", "bounds", func(e *evidence) { e.reader().st.ForksOpen = 1 }},
 	{"the run breaks off", "broke off", func(e *evidence) { e.err = errors.New("spins") }},
 }
