@@ -235,3 +235,19 @@ func (g *Group) AckIn(env Env, epoch string) (Output, error) {
 	err = s.follow()
 	return s.done(), err
 }
+
+// Follows links frames in the order in which they settle, with what each follows,
+// and reports whether one is found in the past of another.
+func Follows(order []string, after map[string][]string, c, past string) bool {
+	g := newGroup(Sim(), Identity{})
+	id := func(name string) cid.Cid { return frame.CIDOf([]byte(name)) }
+	for i, name := range order {
+		m := &meta{Status: opened, Type: typeApplication, N: uint64(i) + 1, name: id(name)}
+		for _, p := range after[name] {
+			m.Links.After = append(m.Links.After, id(p))
+		}
+		g.frames[m.name] = m
+		g.link(m.name, m)
+	}
+	return g.follows(id(c), id(past))
+}

@@ -177,7 +177,10 @@ func (s *step) watchRemoval() error {
 		s.leftBy(by)
 	case s.state == member || s.state == leaving || s.state == copied:
 		s.state, s.dirty = removed, true
-		s.goneAt, s.expelled[s.root] = s.env.Now, true
+		s.goneAt = s.env.Now
+		if s.epochs[s.root] != nil {
+			s.expelled[s.root] = true
+		}
 		s.ejected = len(s.due.asking) > 0 && !s.stillThere(by) // offers are not kept over a restart
 		s.emit(Event{Kind: KindRemoved, CID: text(by.ID), Epoch: by.Number, From: hexKey(keyOf(by.Author)),
 			Name: s.names[keyOf(by.Author)], Why: "removed by " + s.nameOf(keyOf(by.Author))})

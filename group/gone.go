@@ -82,13 +82,14 @@ func (g *Group) wentOn(m dag.Member, losing []*commit) bool {
 	return false
 }
 
-// follows reports whether a frame is in the past of another.
+// follows reports whether a frame is in the past of another, as far as that is
+// held.
 func (g *Group) follows(c, past cid.Cid) bool {
 	least := g.frames[past]
 	seen := map[cid.Cid]bool{c: true}
 	for walk := []cid.Cid{c}; least != nil && len(walk) > 0; walk = walk[1:] {
 		m := g.frames[walk[0]]
-		if m == nil || m.depth <= least.depth {
+		if m == nil || !m.loose && m.depth <= least.depth {
 			continue
 		}
 		for _, p := range m.past() {

@@ -260,6 +260,7 @@ func Create(env Env, c Config, id Identity, name string, p Policy) (*Group, Outp
 	root := frame.CIDOf(gc.Marshal())
 	g.begin(idOf(root), first, g.info, []tableRow{{Member: incarnation(uint32(first.Self()), id.ID(), root), Prev: root}})
 	g.self, g.prev = g.base.get(0).Member, root
+	g.seed()
 	s := &step{Group: g, env: env}
 	g.commits[g.root] = &commit{ID: g.root, Base: true}
 	s.writeCommit(g.commits[g.root])

@@ -221,7 +221,7 @@ func (l *loader) readFrame(kind, rest string, value []byte) error {
 			return err
 		}
 		l.commits[v.ID] = v
-		if !v.Settled {
+		if !v.Settled && !v.Base { // what a device came by is not its work
 			l.unsettled[v.ID] = struct{}{}
 		}
 		if v.Gone {
@@ -304,6 +304,9 @@ func (l *loader) counters(st stateRecord) error {
 		return fmt.Errorf("%w: state: %w", ErrRecords, err)
 	}
 	l.inviter = string(inviter)
+	for _, id := range st.Expelled {
+		l.expelled[dag.ID(id)] = true
+	}
 	for at, mark := range st.Forks {
 		k, err := hex.DecodeString(at)
 		if err != nil {

@@ -25,6 +25,7 @@ func picture(t testing.TB, g *group.Group, wants bool) string {
 	if wants {
 		parts = append(parts, g.Wants())
 	}
+	parts = append(parts, g.Lasting())
 	b, err := json.MarshalIndent(parts, "", " ")
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/ipfs/go-cid"
 
@@ -93,12 +95,14 @@ type stateRecord struct {
 	LeaveIn    []byte
 	Generation uint32
 	Forks      map[string]string
-	Diverged   bool   `json:",omitempty"`
-	Halves     bool   `json:",omitempty"`
-	Ejected    bool   `json:",omitempty"`
-	Present    []byte `json:",omitempty"`
-	Told       bool   `json:",omitempty"`
-	Noticed    uint64 `json:",omitempty"`
+	Diverged   bool     `json:",omitempty"`
+	Halves     bool     `json:",omitempty"`
+	Ejected    bool     `json:",omitempty"`
+	Present    []byte   `json:",omitempty"`
+	Told       bool     `json:",omitempty"`
+	Noticed    uint64   `json:",omitempty"`
+	Expelled   [][]byte `json:",omitempty"`
+	Hints      [][]byte `json:",omitempty"`
 }
 
 func (s *step) writeState() {
@@ -107,7 +111,8 @@ func (s *step) writeState() {
 		State: s.state, Self: []byte(s.self), Inviter: hexKey(s.inviter),
 		Next: s.next, Prev: s.prev.String(), Cursor: s.cursor, Settled: s.settled, LeaveIn: []byte(s.leaveIn),
 		Generation: s.generation, Forks: map[string]string{}, Diverged: s.diverged, Halves: s.halves, Ejected: s.ejected,
-		Present: []byte(s.present), Told: s.told, Noticed: s.noticed,
+		Present: []byte(s.present), Told: s.told, Noticed: s.noticed, Expelled: toBytes(slices.Sorted(maps.Keys(s.expelled))),
+		Hints: toBytes(slices.Sorted(maps.Keys(s.hints))),
 	}
 	if !s.goneAt.IsZero() {
 		r.GoneAt = s.goneAt.UnixMilli()
@@ -195,6 +200,7 @@ func (s *step) eraseEpoch(e *epoch) int {
 	e.mls.Tree().WalkHashes(s.releaseNode, func(hash []byte) { s.del(s.nodeKey(hash), Public) })
 	e.mls.Wipe()
 	delete(s.epochs, e.id)
+	delete(s.expelled, e.id)
 	s.orphans = append(s.orphans, s.leaves[e.id]...)
 	return n
 }

@@ -75,6 +75,9 @@ func (s *step) awaits(h *hold, low uint64) bool {
 // KeyPackage that led to the new one, when the new base is sure to stay and what
 // is known to be missing has come.
 func (s *step) retainOld() {
+	if !s.entered {
+		s.dropSeeds()
+	}
 	old := s.oldEpochs()
 	if len(old) == 0 && (len(s.rejoins) == 0 && !s.entered || s.state == stranded) {
 		return
@@ -318,9 +321,10 @@ func (s *step) dropOffers() {
 	}
 	if s.entered {
 		s.entered = false
-		s.dropSeeds()
+		s.dropGaps()
 		s.del(s.key("entered"), Public)
 	}
+	s.dropSeeds()
 	s.dropFormer()
 }
 

@@ -179,12 +179,19 @@ func (s *step) fillGap(k chain, c cid.Cid) {
 	s.del(s.gapKey(c), Public)
 }
 
-// dropSeeds forgets the bases that were given up.
+// dropSeeds forgets the bases that were given up, unless an epoch below one of
+// them may still be read.
 func (s *step) dropSeeds() {
+	if len(s.seeds) == 0 || len(s.oldEpochs()) > 0 {
+		return
+	}
 	for _, id := range slices.Sorted(maps.Keys(s.seeds)) {
 		s.del(s.seedsKey(id), Public)
 	}
 	clear(s.seeds)
+}
+
+func (s *step) dropGaps() {
 	for _, k := range slices.SortedFunc(maps.Keys(s.gaps), compareChains) {
 		for _, c := range sorted(s.gaps[k]) {
 			s.fillGap(k, c)

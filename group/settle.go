@@ -43,6 +43,7 @@ type meta struct {
 	// In memory only.
 	whole bool    // all that it follows was delivered, or given up
 	seen  bool    // our own: somebody linked to it, or to what follows it
+	loose bool    // some of what it follows came later, if at all: its depth is too small
 	nth   uint32  // of its kind, by its sender, in its epoch
 	depth uint32  // longest way to a frame without a past, as far as held
 	name  cid.Cid // of which links to it share the bytes
@@ -237,10 +238,11 @@ func (g *Group) link(c cid.Cid, m *meta) {
 	for _, p := range m.past() {
 		if !g.before(p, m) {
 			g.linked[p] = struct{}{}
+			m.loose = m.loose || g.inviter != "" || idOf(p) != g.root
 		}
 		delete(g.held, p)
 		if q := g.frames[p]; q != nil {
-			m.depth = max(m.depth, q.depth+1)
+			m.depth, m.loose = max(m.depth, q.depth+1), m.loose || q.loose
 		}
 	}
 	switch m.Status {
