@@ -187,6 +187,24 @@ func (d *Driver) Records(gid string) ([]group.Op, error) {
 	return r.engine.Records(), nil
 }
 
+// Held counts what the engine keeps of a group in memory; see [group.Group.Held].
+func (d *Driver) Held(gid string) (group.Held, error) {
+	r, err := d.running(gid)
+	if err != nil {
+		return group.Held{}, err
+	}
+	return r.engine.Held(), nil
+}
+
+// Lasting lists what a restart must bring back; see [group.Group.Lasting].
+func (d *Driver) Lasting(gid string) ([]string, error) {
+	r, err := d.running(gid)
+	if err != nil {
+		return nil, err
+	}
+	return r.engine.Lasting(), nil
+}
+
 func (d *Driver) running(gid string) (*running, error) {
 	r := d.groups[gid]
 	switch {

@@ -25,6 +25,8 @@ type engine interface {
 	View() group.View
 	Log() []group.LogEntry
 	Records() []group.Op
+	Held() group.Held
+	Lasting() []string
 	Tips() []cid.Cid
 	Has(cid.Cid) bool
 	Landmarks() []cid.Cid

@@ -226,6 +226,8 @@ func (g *fakeGroup) Wants() []cid.Cid {
 }
 
 func (g *fakeGroup) Records() []group.Op { return nil }
+func (g *fakeGroup) Held() group.Held    { return group.Held{} }
+func (g *fakeGroup) Lasting() []string   { return nil }
 func (g *fakeGroup) Unsent() []cid.Cid   { return sortedCIDs(g.unsent) }
 
 // Step panics on texts that ask for it, and fails on others.

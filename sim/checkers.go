@@ -395,19 +395,3 @@ func checkReference(e *evidence, _ agreement) []string {
 	}
 	return []string{fmt.Sprintf("%s (the first of %d)", e.differs[0], len(e.differs))}
 }
-
-// checkMemory: whatever somebody sends, what is kept stays within the caps and
-// quotas of the engine's configuration.
-func checkMemory(e *evidence, _ agreement) []string {
-	c := e.scenario.config()
-	var out []string
-	for _, w := range e.witnesses {
-		switch most := c.MaxParkedPeer * e.scenario.devices(); {
-		case w.st.Parked > most:
-			out = append(out, fmt.Sprintf("%s has %d frames parked, at most %d", w.name, w.st.Parked, most))
-		case w.st.RetainedEpochs > c.MaxEpochs:
-			out = append(out, fmt.Sprintf("%s retains %d epochs, at most %d", w.name, w.st.RetainedEpochs, c.MaxEpochs))
-		}
-	}
-	return out
-}

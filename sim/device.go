@@ -1,14 +1,11 @@
 package sim
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"reflect"
 	"slices"
 	"time"
 
@@ -54,6 +51,8 @@ type device struct {
 	shown    []telling         // what its user was told
 	wrong    []string          // verdicts that no honest frame deserves, and broken invariants
 	commits  map[string]string // its records of commits, by CID, also those it dropped
+	most     []int             // that its engine held of what limits bounds
+	disk     string            // how its disk differed from its memory once; empty: never
 }
 
 // telling is an event that a user was told, and when by the world's clock.
@@ -164,6 +163,7 @@ func (d *device) do(in ...node.Input) []node.Outcome {
 		d.world.crash(d, "amid its work")
 		return nil
 	}
+	d.weigh()
 	for i, o := range out {
 		d.observe(o)
 		d.relay(all[i], o)
@@ -305,59 +305,6 @@ func (d *device) log() ([]group.Event, error) {
 		out = append(out, e)
 	}
 	return out, nil
-}
-
-// reloaded loads the group from the disk once more and says how what comes out
-// differs from what the device has in memory. What is parked is in memory only.
-func (d *device) reloaded(log []group.LogEntry) string {
-	again, err := d.loaded()
-	if err != nil {
-		return err.Error()
-	}
-	was, errA := d.driver.Status(d.world.gid)
-	is, errB := again.Status(d.world.gid)
-	if err := cmp.Or(errA, errB); err != nil {
-		return err.Error()
-	}
-	was.Parked, is.Parked = 0, 0
-	if a, b, ok := same(was, is); !ok {
-		return fmt.Sprintf("status %s, was %s", b, a)
-	}
-	entries, err := again.Log(d.world.gid)
-	if err != nil || len(entries) != len(log) {
-		return fmt.Sprintf("a log of %d frames (%v), was %d", len(entries), err, len(log))
-	}
-	for i := range log {
-		if !sameEntry(log[i], entries[i]) {
-			return fmt.Sprintf("frame %+v, was %+v", entries[i], log[i])
-		}
-	}
-	ra, errA := d.driver.Records(d.world.gid)
-	rb, errB := again.Records(d.world.gid)
-	if errA != nil || errB != nil || len(ra) != len(rb) {
-		return fmt.Sprintf("%d secrets and tree nodes (%v), was %d (%v)", len(rb), errB, len(ra), errA)
-	}
-	for i := range ra {
-		if ra[i].Key != rb[i].Key || !bytes.Equal(ra[i].Value, rb[i].Value) {
-			return fmt.Sprintf("record %s, was another %s", rb[i].Key, ra[i].Key)
-		}
-	}
-	va, errA := d.driver.View(d.world.gid)
-	vb, errB := again.View(d.world.gid)
-	if a, b, ok := same(va, vb); errA != nil || errB != nil || !ok {
-		return fmt.Sprintf("view %s, was %s", b, a)
-	}
-	return ""
-}
-
-// same compares two values as they print, and prints them only if they are not
-// equal anyway.
-func same(a, b any) (x, y string, ok bool) {
-	if reflect.DeepEqual(a, b) {
-		return "", "", true
-	}
-	x, y = fmt.Sprintf("%+v", a), fmt.Sprintf("%+v", b)
-	return x, y, x == y
 }
 
 // loaded is what the device would be if it started now on its disk. It must not

@@ -39,6 +39,7 @@ type witness struct {
 	shown  []telling        // what its user was told
 	frames []group.LogEntry // the frames that it opened, in canonical order
 	wrong  []string         // verdicts that no honest frame deserves
+	most   []int            // that its engine held of what limits bounds
 	disk   string           // how its disk, loaded anew, differs from its memory; empty if it does not
 	held   string           // why nothing below its base can become final, by the reference; empty if it can
 }
@@ -61,7 +62,7 @@ func (r *run) evidence() *evidence {
 	}
 	for _, s := range r.standings() {
 		d := r.byName[s.name]
-		w := witness{standing: s, shown: d.shown, wrong: d.wrong}
+		w := witness{standing: s, shown: d.shown, wrong: d.wrong, most: d.most, disk: d.disk}
 		var err error
 		if w.log, err = d.log(); err != nil && e.err == nil {
 			e.err = fmt.Errorf("sim: event log of %s: %w", d.name, err)
@@ -70,7 +71,7 @@ func (r *run) evidence() *evidence {
 			if w.frames, err = d.logged(); err != nil && e.err == nil {
 				e.err = fmt.Errorf("sim: log of %s: %w", d.name, err)
 			}
-			if d.number%(1+len(r.devices)/mostReloaded) == 0 {
+			if w.disk == "" && d.number%(1+len(r.devices)/mostReloaded) == 0 {
 				w.disk = d.reloaded(w.frames)
 			}
 		}

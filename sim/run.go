@@ -125,6 +125,7 @@ func (r *run) play() {
 	if r.meter == nil {
 		r.planThefts(theftsEach, r.ends.Add(r.calm()))
 		r.planGlimpses()
+		r.planReloads()
 	}
 	for _, after := range r.robbed {
 		r.after(after, func() {

@@ -118,8 +118,9 @@ var sabotage = []struct {
 	{"a key seals twice", "nonces", func(e *evidence) { e.reuses = []string{"a key"} }},
 	{"a device follows another branch", "reference", func(e *evidence) { e.differs = []string{"it does"} }},
 	{"a device never forgets", "bounds", func(e *evidence) { e.reader().st.RetainedEpochs = 30 }},
-	{"a device parks without end", "memory", func(e *evidence) { e.reader().st.Parked = 1 << 20 }},
-	{"a device has more epochs than it may", "memory", func(e *evidence) { e.reader().st.RetainedEpochs = 1 << 20 }},
+	{"a device parks without end", "memory", func(e *evidence) { e.hold("parked frames of one peer", 1<<20) }},
+	{"a device remembers all signals", "memory", func(e *evidence) { e.hold("signals", 1<<20) }},
+	{"a device had more epochs for a while than it may", "memory", func(e *evidence) { e.scenario.Engine.MaxEpochs = 1 }},
 	{"a device opens whatever an adversary mints", "budget", func(e *evidence) {
 		e.crashes, e.bad = 0, map[string]bool{"mal": true}
 		w := e.reader()
@@ -130,6 +131,17 @@ var sabotage = []struct {
 	{"a member is put out for one who was out already", "enactment", func(e *evidence) { e.behalf = []string{"n01 was"} }},
 	{"a fork stays open", "bounds", func(e *evidence) { e.reader().st.ForksOpen = 1 }},
 	{"the run breaks off", "broke off", func(e *evidence) { e.err = errors.New("spins") }},
+}
+
+// hold makes a reader have held so many of something for a while.
+func (e *evidence) hold(what string, n int) {
+	w := e.reader()
+	w.most = slices.Clone(w.most)
+	for i, l := range limits {
+		if l.what == what {
+			w.most[i] = n
+		}
+	}
 }
 
 // reader is a founder on the head whom nobody tried to remove.

@@ -28,8 +28,10 @@ type Store struct {
 	closed bool
 	// witness, if set, sees every record that was written. hoard, if set, names
 	// the records whose first version the disk fails to erase; they are in kept.
+	// stuck, if set, names those that it fails to delete at all.
 	witness func(group.Op)
 	hoard   func(key string) bool
+	stuck   func(key string) bool
 	kept    map[string]group.Op
 }
 
@@ -84,7 +86,9 @@ func (s *Store) apply(op group.Op) {
 		}
 	}
 	if op.Value == nil {
-		s.disk.drop(op.Key)
+		if s.stuck == nil || !s.stuck(op.Key) {
+			s.disk.drop(op.Key)
+		}
 		return
 	}
 	s.disk.put(op)
@@ -141,7 +145,7 @@ func (s *Store) Close() error {
 // reopen is the disk after a restart.
 func (s *Store) reopen() *Store {
 	_ = s.Close()
-	return &Store{disk: s.disk, witness: s.witness, hoard: s.hoard, kept: s.kept}
+	return &Store{disk: s.disk, witness: s.witness, hoard: s.hoard, stuck: s.stuck, kept: s.kept}
 }
 
 func everything(string) bool { return true }

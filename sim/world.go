@@ -57,15 +57,17 @@ type world struct {
 		frames []sealed
 		upTo   int
 	}
-	glimpses []glimpse
-	nextLook []time.Time      // when glimpses are taken, in order
-	chance   *rand.Rand       // who is looked at
-	assaults int              // things that adversaries sent
-	puppets  int              // members that they added
-	loots    []*loot          // copies of devices that thieves took
-	shelf    *shelf           // that all disks share
-	roster   []group.Member   // as a device named them last
-	entries  []group.LogEntry // likewise
+	glimpses   []glimpse
+	nextLook   []time.Time      // when glimpses are taken, in order
+	chance     *rand.Rand       // who is looked at
+	nextReload []time.Time      // when disks are loaded anew, in order
+	reader     *rand.Rand       // whose
+	assaults   int              // things that adversaries sent
+	puppets    int              // members that they added
+	loots      []*loot          // copies of devices that thieves took
+	shelf      *shelf           // that all disks share
+	roster     []group.Member   // as a device named them last
+	entries    []group.LogEntry // likewise
 }
 
 // side is an island of a partition, by number.
@@ -171,6 +173,7 @@ func (w *world) run(until time.Time, done func() bool) {
 		}
 		w.look(w.agenda[0].at)
 		w.glance(w.agenda[0].at)
+		w.reload(w.agenda[0].at)
 		e := w.agenda.next()
 		if burst++; e.at.After(w.now) {
 			w.now, burst = e.at, 0
