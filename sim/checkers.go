@@ -179,12 +179,18 @@ func checkSecrecy(e *evidence, _ agreement) []string {
 }
 
 // checkThief: a thief of a device reads what the rules of retention leave open
-// to it, no more; and no less, or the thief was no good.
+// to it, no more; and no less, or the thief was no good. Nor does anybody find a
+// value again that was erased.
 func checkThief(e *evidence, _ agreement) []string {
 	var out []string
 	for _, t := range e.thefts {
 		if n := len(t.Violates); n > 0 {
 			out = append(out, fmt.Sprintf("%s (the first of %d)", t.Violates[0], n))
+		}
+	}
+	for _, w := range e.witnesses {
+		if n := len(w.relics); n > 0 {
+			out = append(out, fmt.Sprintf("%s, %s (the first of %d)", w.name, w.relics[0], n))
 		}
 	}
 	return out

@@ -41,6 +41,7 @@ type witness struct {
 	wrong  []string         // verdicts that no honest frame deserves
 	most   []int            // that its engine held of what limits bounds
 	disk   string           // how its disk, loaded anew, differs from its memory; empty if it does not
+	relics []string         // where it holds what it had erased
 	held   string           // why nothing below its base can become final, by the reference; empty if it can
 }
 
@@ -62,7 +63,7 @@ func (r *run) evidence() *evidence {
 	}
 	for _, s := range r.standings() {
 		d := r.byName[s.name]
-		w := witness{standing: s, shown: d.shown, wrong: d.wrong, most: d.most, disk: d.disk}
+		w := witness{standing: s, shown: d.shown, wrong: d.wrong, most: d.most, disk: d.disk, relics: d.relics()}
 		var err error
 		if w.log, err = d.log(); err != nil && e.err == nil {
 			e.err = fmt.Errorf("sim: event log of %s: %w", d.name, err)

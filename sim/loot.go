@@ -27,6 +27,7 @@ type loot struct {
 	frames   []group.LogEntry
 	opened   map[string]bool // CIDs of frames
 	status   group.Status
+	relics   []string // where it holds what was erased before
 }
 
 // steal copies a device's disk and memory.

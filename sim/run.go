@@ -107,6 +107,7 @@ func (r *run) play() {
 		return
 	}
 	r.quiet, r.start = false, r.now
+	r.watchErasures()
 	r.ends = r.moment(r.end())
 	if r.trace != nil {
 		r.watch()

@@ -74,6 +74,7 @@ var sabotage = []struct {
 		delete(e.said[len(e.said)-1].readers, e.reader().id)
 	}},
 	{"a thief reads what was erased", "thief", func(e *evidence) { e.thefts[0].Violates = []string{"reads it"} }},
+	{"a device has what it erased", "thief", func(e *evidence) { e.reader().relics = []string{"its disk has it"} }},
 	{"a device stands elsewhere", "convergence", func(e *evidence) { e.reader().st.Head = "elsewhere" }},
 	{"a device has another key", "convergence", func(e *evidence) { e.reader().st.Authenticator = "00" }},
 	{"a device has another member", "convergence", func(e *evidence) {

@@ -33,6 +33,7 @@ type Store struct {
 	hoard   func(key string) bool
 	stuck   func(key string) bool
 	kept    map[string]group.Op
+	needles *needles // what was erased; nil: nobody looks
 }
 
 var _ node.Store = (*Store)(nil)
@@ -79,6 +80,9 @@ func (s *Store) Commit(ctx context.Context, ops []group.Op) error {
 }
 
 func (s *Store) apply(op group.Op) {
+	if s.needles != nil {
+		s.needles.see(s.disk, op)
+	}
 	if s.hoard != nil && s.hoard(op.Key) {
 		was, class, ok := s.disk.get(op.Key)
 		if _, old := s.kept[op.Key]; ok && !old {
@@ -145,7 +149,7 @@ func (s *Store) Close() error {
 // reopen is the disk after a restart.
 func (s *Store) reopen() *Store {
 	_ = s.Close()
-	return &Store{disk: s.disk, witness: s.witness, hoard: s.hoard, stuck: s.stuck, kept: s.kept}
+	return &Store{disk: s.disk, witness: s.witness, hoard: s.hoard, stuck: s.stuck, kept: s.kept, needles: s.needles}
 }
 
 func everything(string) bool { return true }

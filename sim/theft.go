@@ -44,6 +44,7 @@ func (w *world) take(d *device) {
 		w.fail(err)
 		return
 	}
+	l.relics = d.relics()
 	w.loots = append(w.loots, l)
 }
 
@@ -64,6 +65,9 @@ func (w *world) thefts() ([]Theft, error) {
 		}
 		t := book.measure(l, got)
 		t.Violates = book.differ(got, punctured, l)
+		for _, relic := range l.relics {
+			t.Violates = append(t.Violates, fmt.Sprintf("%s at %.1f s, %s", l.name, l.at.Sub(epoch0).Seconds(), relic))
+		}
 		out = append(out, t)
 	}
 	return out, nil
