@@ -165,6 +165,15 @@ func (d *disk) all(pass func(key string) bool) iter.Seq[group.Op] {
 	}
 }
 
+// values lists keys and values in no order that means anything.
+func (d *disk) values(yield func(key, value string) bool) {
+	for n, key := range d.shelf.keys {
+		if value, _, ok := d.at(int32(n)); ok && !yield(key, value) {
+			return
+		}
+	}
+}
+
 // patch says what stands in b instead of a, if they are of one length and differ
 // little: each byte that differs, behind how many are the same before it.
 func patch(a string, b []byte) (string, bool) {

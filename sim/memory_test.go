@@ -43,3 +43,25 @@ func TestPeaks(t *testing.T) {
 		t.Errorf("a cap of one byte: %q", got)
 	}
 }
+
+// A flooder sends more than may wait, and what waits comes close to the cap.
+func TestFlood(t *testing.T) {
+	t.Parallel()
+	flooder, err := Named("attack-flooder")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := flooder(83)
+	s.Engine.MaxParked = 1 << 16
+	e := finished(t, s, nil).evidence()
+	if got := checkMemory(e, agreement{}); len(got) > 0 {
+		t.Error(got)
+	}
+	bytes := slices.IndexFunc(limits, func(l limit) bool { return l.what == "bytes of parked frames" })
+	for _, w := range e.witnesses {
+		if w.most != nil && w.most[bytes] > s.Engine.MaxParked*9/10 {
+			return
+		}
+	}
+	t.Error("nobody came near the cap")
+}

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"hash/maphash"
+	"iter"
 	"slices"
 	"strings"
 
@@ -96,21 +97,26 @@ func (n *needles) write(op group.Op) {
 	n.lives[s]++
 }
 
-// find names the records that hold what was erased.
-func (n *needles) find(where string, records []group.Op) []string {
+// find names the records that hold what was erased. Sealed blocks hold nothing
+// that is not known to everybody.
+func (n *needles) find(where string, records iter.Seq2[string, string]) []string {
 	var out []string
 	starts := n.starts()
-	for _, op := range records {
-		if n.sizes[len(op.Value)] {
-			if was, ok := n.gone[sumOf(string(op.Value))]; ok {
-				out = append(out, fmt.Sprintf("%s: %s holds what was erased as %s", where, op.Key, was))
+	for key, value := range records {
+		if strings.Contains(key, "/b/") {
+			continue
+		}
+		if n.sizes[len(value)] {
+			if was, ok := n.gone[sumOf(value)]; ok {
+				out = append(out, fmt.Sprintf("%s: %s holds what was erased as %s", where, key, was))
 				continue
 			}
 		}
-		if was := n.within(op, starts); was != "" {
-			out = append(out, fmt.Sprintf("%s: in %s is the key that was erased as %s", where, op.Key, was))
+		if was := n.within(value, starts); was != "" {
+			out = append(out, fmt.Sprintf("%s: in %s is the key that was erased as %s", where, key, was))
 		}
 	}
+	slices.Sort(out)
 	return out
 }
 
@@ -124,15 +130,15 @@ func (n *needles) starts() *[1 << 10]uint64 {
 	return starts
 }
 
-// within looks for erased keys in a value that is not sealed.
-func (n *needles) within(op group.Op, starts *[1 << 10]uint64) string {
-	if len(n.short) == 0 || strings.Contains(op.Key, "/b/") {
+// within looks for erased keys in a value.
+func (n *needles) within(value string, starts *[1 << 10]uint64) string {
+	if len(n.short) == 0 {
 		return ""
 	}
-	for i := 0; i+keyLen <= len(op.Value); i++ {
-		at := uint16(op.Value[i])<<8 | uint16(op.Value[i+1])
+	for i := 0; i+keyLen <= len(value); i++ {
+		at := uint16(value[i])<<8 | uint16(value[i+1])
 		if starts[at/64]>>(at%64)&1 == 1 {
-			if was, ok := n.short[string(op.Value[i:i+keyLen])]; ok {
+			if was, ok := n.short[value[i:i+keyLen]]; ok {
 				return was
 			}
 		}
@@ -162,12 +168,22 @@ func (d *device) relics() []string {
 	for _, key := range n.again {
 		out = append(out, fmt.Sprintf("%s is written once more after it was erased", key))
 	}
-	out = append(out, n.find("disk", slices.Collect(d.store.disk.all(everything)))...)
-	out = append(out, n.find("disk", sortedOps(d.store.kept))...)
+	out = append(out, n.find("disk", d.store.disk.values)...)
+	out = append(out, n.find("disk", valuesOf(sortedOps(d.store.kept)))...)
 	if d.driver != nil {
 		if memory, err := d.driver.Records(d.world.gid); err == nil {
-			out = append(out, n.find("memory", memory)...)
+			out = append(out, n.find("memory", valuesOf(memory))...)
 		}
 	}
 	return out
+}
+
+func valuesOf(ops []group.Op) iter.Seq2[string, string] {
+	return func(yield func(key, value string) bool) {
+		for _, op := range ops {
+			if !yield(op.Key, string(op.Value)) {
+				return
+			}
+		}
+	}
 }
