@@ -190,6 +190,7 @@ func (s *step) enter(w *welcomed, back *epoch) error {
 	c := *known
 	c.Base, c.Welcomed, c.Settled, c.Gone = true, true, false, false
 	s.commits[s.root] = &c
+	s.exits = slices.DeleteFunc(s.exits, func(x *commit) bool { return x.ID == s.root })
 	s.seed()
 	s.writeCommit(s.commits[s.root])
 	s.writeBase()
