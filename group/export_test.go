@@ -251,3 +251,15 @@ func Follows(order []string, after map[string][]string, c, past string) bool {
 	}
 	return g.follows(id(c), id(past))
 }
+
+// Order is how long the list for landmarks gets when one frame expires and comes
+// again, over and over.
+func Order(times int) int {
+	g := newGroup(Sim(), Identity{})
+	c := frame.CIDOf([]byte("again"))
+	g.frames[c] = &meta{Status: opened}
+	for range times {
+		g.inOrderOfSettling(c)
+	}
+	return len(g.order)
+}

@@ -2,7 +2,6 @@ package group
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -22,8 +21,10 @@ import (
 // Left out is what a restart may lose: timers and back-offs (due), frames that
 // wait and what is known of refused ones (they are sent again), budgets of
 // commits, what is relayed, what is asked for before the base, until when a rival
-// Welcome is waited for (reads), when an offer was heard. Nor is there the order
-// in which blocks expire.
+// Welcome is waited for (reads), when an offer was heard; and what rests on frames
+// that have expired: depths, what they were linked by, the ids of their texts, of
+// which a load knows more, by the event log. Nor is there the order in which
+// blocks expire.
 func (g *Group) Lasting() []string {
 	l := &lasting{Group: g}
 	l.standing()
@@ -142,19 +143,17 @@ func (l *lasting) history() {
 // settledFrames are the frames and what follows from their links.
 func (l *lasting) settledFrames() {
 	for c, m := range l.frames {
-		told, nth := byte('-'), m.nth
-		if _, ok := l.messages[keyOfAuthor(m)+string(m.Message[:])]; ok {
-			told = '+'
+		if m.Status == seeded {
+			continue // by the rows of the base
 		}
+		nth := m.nth
 		if l.epochs[idOf(m.Links.Parent)] == nil {
 			nth = 0 // counts in retained epochs only
 		}
-		line := append([]byte("frame "), c.KeyString()...)
-		line = binary.BigEndian.AppendUint32(append(line, told), nth)
-		l.lines = append(l.lines, string(append(line, m.marshal()...))) // there are too many to be put in words
+		l.add("frame %x: %d, %s, number %d", c.Hash()[2:10], m.Status, digest(m.marshal()), nth)
 	}
 	l.add("tips %s, opened %s, holes %s, by unread %s", digestCIDs(l.held), digestCIDs(l.open), digestCIDs(l.holes), digestCIDs(l.unreadHoles))
-	l.add("linked %s, followed %s, bytes %d", digestCIDs(l.linked), digestCIDs(l.followed), l.blockBytes)
+	l.add("bytes %d", l.blockBytes)
 	for k, c := range l.ends {
 		l.add("chain %x ends at %v", k.marshal(), c)
 	}
@@ -163,22 +162,13 @@ func (l *lasting) settledFrames() {
 	}
 	l.add("hints %s", digestOf(l.hints))
 	var order []string
-	for _, c := range l.order {
-		if l.Has(c) {
-			order = append(order, c.KeyString())
-		}
+	for _, c := range l.heldInOrder() {
+		order = append(order, c.KeyString())
 	}
 	l.add("order %s", digestIDs(order))
 	for _, m := range l.pending {
 		l.add("message %s waits since %d", m.CID, m.Since)
 	}
-}
-
-func keyOfAuthor(m *meta) string {
-	if m.Author == "" {
-		return ""
-	}
-	return keyOf(m.Author)
 }
 
 func (l *lasting) outbox() {

@@ -40,3 +40,11 @@ func TestLastingIsNoSecret(t *testing.T) {
 		t.Error("what was said is told")
 	}
 }
+
+// A frame that expires and comes again, over and over, is not remembered once for
+// each time.
+func TestOrderIsBounded(t *testing.T) {
+	if n := group.Order(1000); n > 100 {
+		t.Errorf("%d entries for one frame", n)
+	}
+}

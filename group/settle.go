@@ -169,9 +169,24 @@ func (s *step) settle(c cid.Cid, m *meta, block []byte) {
 // list until it makes up half of it.
 func (g *Group) inOrderOfSettling(c cid.Cid) {
 	if len(g.order) > 2*len(g.frames)+64 {
-		g.order = slices.DeleteFunc(g.order, func(c cid.Cid) bool { return !g.Has(c) })
+		g.order = g.heldInOrder()
 	}
 	g.order = append(g.order, c)
+}
+
+// heldInOrder lists what is held as it settled last: a frame that expired may have
+// come again.
+func (g *Group) heldInOrder() []cid.Cid {
+	seen := map[cid.Cid]bool{}
+	var out []cid.Cid
+	for _, c := range slices.Backward(g.order) {
+		if g.Has(c) && !seen[c] {
+			seen[c] = true
+			out = append(out, c)
+		}
+	}
+	slices.Reverse(out)
+	return out
 }
 
 // nth counts the frames of the same kind that the sender sent in the epoch
