@@ -62,7 +62,7 @@ func checkMemory(e *evidence, _ agreement) []string {
 	var out []string
 	for _, w := range e.witnesses {
 		for i, got := range w.most {
-			if most := limits[i].most(c, e.scenario.devices()); got > most {
+			if most := limits[i].most(c, e.scenario.devices()+e.puppets); got > most {
 				out = append(out, fmt.Sprintf("%s kept %d %s, at most %d", w.name, got, limits[i].what, most))
 			}
 		}

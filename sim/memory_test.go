@@ -12,7 +12,7 @@ func TestLimits(t *testing.T) {
 	config := r.engine
 	for i, l := range limits {
 		e := r.evidence()
-		most := l.most(config, e.scenario.devices())
+		most := l.most(config, e.scenario.devices()+e.puppets)
 		e.hold(l.what, most)
 		if got := checkMemory(e, agreement{}); len(got) > 0 {
 			t.Errorf("as many %s as are allowed: %q", l.what, got)
