@@ -152,7 +152,8 @@ func (l *lasting) settledFrames() {
 		}
 		l.add("frame %x: %d, %s, number %d", c.Hash()[2:10], m.Status, digest(m.marshal()), nth)
 	}
-	l.add("tips %s, opened %s, holes %s, by unread %s", digestCIDs(l.held), digestCIDs(l.open), digestCIDs(l.holes), digestCIDs(l.unreadHoles))
+	l.add("tips %s, opened %s", digestCIDs(l.held), digestCIDs(l.open))
+	l.add("holes %s, by unread %s", digestCIDs(l.holes), digestCIDs(l.unreadHoles))
 	l.add("bytes %d", l.blockBytes)
 	for k, c := range l.ends {
 		l.add("chain %x ends at %v", k.marshal(), c)

@@ -97,16 +97,22 @@ func (d *device) reloaded(log []group.LogEntry) string {
 	if err := cmp.Or(errA, errB); err != nil {
 		return err.Error()
 	}
-	if d.world.Scenario.Engine.BlockAge > 0 {
-		la, lb = slices.DeleteFunc(la, linked), slices.DeleteFunc(lb, linked)
-	}
+	la, lb = slices.DeleteFunc(la, d.world.unlike), slices.DeleteFunc(lb, d.world.unlike)
 	return firstOther(la, lb)
 }
 
-// linked tells lines on the links of frames: where some have expired, those that
-// are held have other holes and ends after a restart.
-func linked(line string) bool {
-	return slices.ContainsFunc([]string{"tips ", "chain ", "unread of "}, func(kind string) bool { return strings.HasPrefix(line, kind) })
+// unlike tells what need not be the same after a restart: refused blocks, which are
+// forgotten, are missed anew; and where blocks have expired, those that are held
+// have other holes and ends.
+func (w *world) unlike(line string) bool {
+	kind, _, _ := strings.Cut(line, " ")
+	switch kind {
+	case "holes":
+		return len(w.Adversaries) > 0 || w.Engine.BlockAge > 0
+	case "tips", "chain", "unread":
+		return w.Engine.BlockAge > 0
+	}
+	return false
 }
 
 // firstOther tells the first line that each of two sorted lists has alone.
