@@ -48,12 +48,12 @@ func (l *lasting) add(format string, args ...any) {
 }
 
 func digest(parts ...[]byte) string {
-	h := sha256.New()
+	var w buffer
 	for _, p := range parts {
-		fmt.Fprintf(h, "%d ", len(p))
-		h.Write(p)
+		w.bytes(p)
 	}
-	return hex.EncodeToString(h.Sum(nil)[:8])
+	h := sha256.Sum256(w.b)
+	return hex.EncodeToString(h[:8])
 }
 
 func digestIDs[T ~string](ids []T) string {
