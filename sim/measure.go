@@ -22,7 +22,8 @@ func Measurements() []Measurement {
 		{"heal-32", "From heal to one head among 32", healOf(32, 5, 2, 2, 1)},
 		{"heal-64", "From heal to one head among 64", healOf(64, 3, 1, 1, 0)},
 		{"heal-128", "From heal to one head among 128", healOf(128, 1, 1, 1, 0)},
-		{"heal-256", "From heal to one head among 256", healOf(256, 1, 0, 0, 0)},
+		{"heal-256", "From heal to one head among 256", healOf(256, 1, 1, 1, 0)},
+		{"heal-1000", "From heal to one head among 1,000", healOf(1000, 1, 0, 0, 0)},
 		{"catchup", "Bytes to catch up", measureCatchUp},
 		{"retained", "Secrets retained over time", measureRetained},
 		{"children", "Children of one epoch: puncture cost and storage", measureChildren},
@@ -63,6 +64,9 @@ func halves(n, k int, rule string, seed uint64) Scenario {
 	}
 	if n > 64 {
 		s.Network.sparse()
+	}
+	if n > 128 { // acks take longer: 128 members have a vote
+		s.After *= 2
 	}
 	cut, heal := Span(2*time.Second), Span(22*time.Second)
 	islands := []Devices{some(0, n/2-1), some(n/2, n-1)}
