@@ -16,7 +16,8 @@ type Config struct {
 	// alone: the others are there to be compared with it.
 	Rule dag.Rule
 	// MaxEpochs bounds how many epochs keep their secrets while somebody stays
-	// silent; the oldest goes first. At 1 the head alone is kept, as in plain MLS,
+	// silent, and as many of branches that a device reads and is not on; the oldest
+	// goes first. At 1 the head alone is kept, as in plain MLS,
 	// and a fork splits the group for good: for comparison.
 	MaxEpochs int
 	// MaxAge bounds how long an epoch that is not the head keeps its secrets,

@@ -90,8 +90,11 @@ func (s *step) retainOld() {
 		s.due.eraseOld.until = time.Time{}
 	}
 	awaits := sure && s.awaitsOld(old)
-	for _, e := range old {
+	slices.SortStableFunc(old, func(a, b *epoch) int { return a.born.Compare(b.born) })
+	for i, e := range old {
 		switch {
+		case len(old)-i > s.cfg.MaxEpochs:
+			s.erase(e, fmt.Sprintf("more than %d epochs of other branches could be read", s.cfg.MaxEpochs))
 		case sure && !awaits && !s.env.Now.Before(e.reads):
 			s.erase(e, "the branch on which this device was added again is final")
 		case s.env.Now.Sub(e.born) >= s.cfg.MaxAge:

@@ -306,3 +306,27 @@ func TestOldEpochsWaitForWhatIsMissing(t *testing.T) {
 		}
 	}
 }
+
+// Branches that a device only reads are capped like the one that it is on, the oldest
+// epoch first: an insider may commit there for as long as others are silent.
+func TestOldEpochsAreCapped(t *testing.T) {
+	w := strandedWorld(t)
+	finn := w.devices["finn"]
+	w.heal()
+	w.island["dan"] = 3 // and so nothing is confirmed
+	for range 300 {
+		if w.run(100 * time.Millisecond); finn.has(group.KindRejoined) {
+			break
+		}
+	}
+	had := finn.g.Held().OldEpochs
+	if had < 2 {
+		t.Fatalf("%d old epochs", had)
+	}
+	w.cfg.MaxEpochs = had - 1
+	w.reload("finn")
+	w.run(w.cfg.NoticeEvery)
+	if h := finn.g.Held(); h.OldEpochs != had-1 {
+		t.Errorf("%d old epochs, of %d at most", h.OldEpochs, had-1)
+	}
+}

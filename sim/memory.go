@@ -18,6 +18,7 @@ type limit struct {
 // one is found out.
 var limits = []limit{
 	{"epochs", func(h group.Held) int { return h.Epochs }, func(c group.Config, _ int) int { return c.MaxEpochs }},
+	{"epochs of other branches", func(h group.Held) int { return h.OldEpochs }, func(c group.Config, _ int) int { return c.MaxEpochs }},
 	{"bytes of parked frames", func(h group.Held) int { return h.ParkedBytes }, func(c group.Config, _ int) int { return c.MaxParked }},
 	{"parked frames of one peer", func(h group.Held) int { return h.ParkedPeer }, func(c group.Config, _ int) int { return c.MaxParkedPeer }},
 	{"parked frames", func(h group.Held) int { return h.Parked }, func(c group.Config, n int) int { return c.MaxParkedPeer * n }},

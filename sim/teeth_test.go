@@ -28,6 +28,8 @@ var defences = []struct{ siege, without, file, was, is string }{
 	{"lying-notice", "one word is enough", "group/strand.go", "3*s.saying(n.Gone, slices.Values(members)) <= len(members)", "s.saying(n.Gone, slices.Values(members)) == 0"},
 	{"re-encrypter", "a commit counts as often as it is sealed", "group/receive.go", "		} else if ok {\n			return ErrRepeated", "		} else if false {\n			return ErrRepeated"},
 	{"minter", "no budgets", "group/park.go", "if next.After(full) {", "if false {"},
+	{"flooder", "no quota of a peer", "group/park.go", "len(of.list) >= s.cfg.MaxParkedPeer", "false"},
+	{"flooder", "no cap of bytes", "group/park.go", "for s.parkedSize+size > s.cfg.MaxParked {", "for false {"},
 	{"removed-voter", "erased before all have confirmed", "dag/final.go", "failed == nil && g.carried(n) {", "failed == nil || n.parent == g.base {"},
 }
 
