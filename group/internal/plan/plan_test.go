@@ -252,6 +252,10 @@ func TestMake(t *testing.T) {
 			[]string{"x <- e ada: remove dan", "y <- e dan: remove eve", "z <- e ben: update", "m <- z ben: remove eve, merge y",
 				"v <- e gus: update", "n <- v gus: remove eve, merge m"}, "x", "",
 			"update ben gus; approve eve@e by dan at y; over m n y"},
+		{"nor one that supersedes the removal and another merge of it",
+			[]string{"x <- e ada: remove dan", "y <- e dan: remove eve", "z <- e ben: update", "m <- z ben: remove eve, merge y",
+				"v <- e gus: update", "n <- v gus: remove eve, merge y m"}, "x", "",
+			"update ben gus; approve eve@e by dan at y; over m n y"},
 		{"it carries over what others on the head did, too",
 			[]string{"x <- e ada: remove dan", "y <- e dan: remove eve", "v <- e gus: remove eve", "z <- e ben: update",
 				"m <- z ben: remove eve, merge v y"}, "x", "",
@@ -312,5 +316,23 @@ func TestMake(t *testing.T) {
 				t.Errorf("at %s of\n\t%s\nplan: %s\nwant: %s", c.head, strings.Join(c.history, "\n\t"), got, c.want)
 			}
 		})
+	}
+}
+
+// Who does not know all that a merge supersedes cannot say for whom it acts, and
+// leaves that to those who know.
+func TestMergeOfWhatIsNotKnown(t *testing.T) {
+	s := tell(t, "ada ben cleo dan eve gus", "x <- e ada: update", "y <- e dan: remove eve", "y2 <- y dan: add finn", "z <- e ben: update",
+		"m <- z ben: remove eve, merge y2")
+	h := s.history("x")
+	h.Commits = maps.Clone(h.Commits)
+	for _, c := range []string{"", "y2", "y"} {
+		delete(h.Commits, c)
+		if got := h.Carries(s.commits["m"], "eve"); got != (c == "") {
+			t.Errorf("without %q: ben acts for dan: %v", c, got)
+		}
+	}
+	if got := show(Make(h)); strings.Contains(got, "remove") {
+		t.Errorf("of what is not known: %s", got)
 	}
 }

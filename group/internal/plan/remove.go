@@ -71,43 +71,59 @@ func removes(key string) func(*Commit) bool {
 // carries reports whether a commit did something of its own accord, or for somebody
 // who is on the head with the right to it. A merge carries over what others did:
 // done again in its author's name, an ejected member would take others along after
-// all (decision 0107).
+// all. Who does not know all that it supersedes leaves that to those who do, its
+// author among them (decision 0107).
 func (v *view) carries(c *Commit, did func(*Commit) bool) bool {
-	firsts := v.firsts(c, did, map[string]bool{})
-	return len(firsts) == 0 || slices.ContainsFunc(firsts, func(d *Commit) bool {
+	w := &provenance{view: v, did: did, before: map[string]bool{}, whole: true}
+	w.walk(c)
+	return len(w.firsts) == 0 && w.whole || slices.ContainsFunc(w.firsts, func(d *Commit) bool {
 		_, present := v.Members[d.Author]
 		return present && v.may(d.Author)
 	})
 }
 
 // Carries reports whether a commit that removes a key does so for somebody who is on
-// the head with the right to it.
+// the head with the right to it, as far as is known.
 func (h History) Carries(c *Commit, key string) bool {
 	v := view{History: h}
 	return v.carries(c, removes(key))
 }
 
-// firsts are the commits on the branches that a merge supersedes where that was done
-// first.
-func (v *view) firsts(c *Commit, did func(*Commit) bool, seen map[string]bool) (out []*Commit) {
-	if len(c.Supersedes) == 0 {
-		return nil
+// provenance finds the commits on the branches that a merge supersedes where
+// something was done first.
+type provenance struct {
+	*view
+	did    func(*Commit) bool
+	before map[string]bool // what walk said of merges
+	firsts []*Commit
+	whole  bool // all of these branches are known
+}
+
+// walk reports whether somebody did it before the merge.
+func (w *provenance) walk(c *Commit) bool {
+	before, known := w.before[c.ID]
+	if known || len(c.Supersedes) == 0 {
+		return before
 	}
-	above := map[string]bool{}
-	for d := v.Commits[c.Parent]; d != nil; d = v.Commits[d.Parent] {
-		above[d.ID] = true
+	above := map[string]bool{c.Parent: true}
+	for d := w.Commits[c.Parent]; d != nil; d = w.Commits[d.Parent] {
+		above[d.Parent] = true
 	}
 	for _, tip := range c.Supersedes {
-		for d := v.Commits[tip]; d != nil && !above[d.ID] && !seen[d.ID]; d = v.Commits[d.Parent] {
-			if seen[d.ID] = true; !did(d) {
+		for at := tip; at != "" && !above[at]; {
+			d := w.Commits[at]
+			if d == nil {
+				w.whole = false
+				break
+			}
+			if at = d.Parent; !w.did(d) {
 				continue
 			}
-			if of := v.firsts(d, did, seen); len(of) > 0 {
-				out = append(out, of...)
-			} else {
-				out = append(out, d)
+			if before = true; !w.walk(d) && !slices.Contains(w.firsts, d) {
+				w.firsts = append(w.firsts, d)
 			}
 		}
 	}
-	return out
+	w.before[c.ID] = before
+	return before
 }
