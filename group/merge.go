@@ -248,6 +248,8 @@ func (g *Group) whyNot(o plan.Op) string {
 		return "its author is no member any more"
 	case !e.info.mayRemove(o.Author):
 		return "its author is no admin any more"
+	case o.Verb != plan.Demote:
+		return "its author may have done it for somebody who is no member any more"
 	}
 	return "it would leave the group without an admin"
 }

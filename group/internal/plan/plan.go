@@ -132,6 +132,7 @@ func Make(h History) *Plan {
 			(o.Verb == Promote || o.Verb == Demote) && gone(o)
 	})
 	p.Supersedes = v.tips()
+	v.nameSources(p)
 	return p
 }
 
@@ -246,7 +247,7 @@ func (v *view) here(c *Commit, now Who) bool {
 // its owner left. What an ejected member did takes nobody along.
 func (v *view) voided(c *Commit, key string) bool {
 	for _, d := range v.losing {
-		gone := hasKey(d.Left, key) || d.removes(key) && v.may(d.Author) && v.answers(d.Author, nil) && v.carries(d, removes(key))
+		gone := hasKey(d.Left, key) || d.removes(key) && v.may(d.Author) && v.answers(d.Author, nil) && v.carries(d, removes(key)) == carried
 		if gone && !v.knows(c.ID, d.ID) {
 			return true
 		}
@@ -308,6 +309,18 @@ func (v *view) tips() []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// nameSources adds the commits whose removals and roles are to be carried over, though
+// an earlier merge covered their branches and left that open: whoever does it must not
+// seem to do it of its own accord (decision 0107).
+func (v *view) nameSources(p *Plan) {
+	for _, o := range slices.Concat(p.Removes, p.Roles) {
+		if !slices.ContainsFunc(p.Supersedes, func(tip string) bool { return v.above(o.At, tip) }) {
+			p.Supersedes = append(p.Supersedes, o.At)
+		}
+	}
+	slices.Sort(p.Supersedes)
 }
 
 // below reports whether id is one of a set of commits or a descendant of one.

@@ -6,14 +6,18 @@ import "slices"
 // stronger than a concurrent add of the same key.
 func (v *view) remove(p *Plan, c *Commit, w Who) {
 	now, ok := v.Members[w.Key]
-	if !ok || hasKey(c.Added, w.Key) || v.readdedBelow(c, w.Key) || !v.carries(c, removes(w.Key)) {
+	if !ok || hasKey(c.Added, w.Key) || v.readdedBelow(c, w.Key) {
+		return
+	}
+	whose := v.carries(c, removes(w.Key))
+	if whose == passed {
 		return
 	}
 	if now.Incarnation != w.Incarnation && (v.knows(now.AddedBy, c.ID) || v.goneOnChain(c, w)) {
 		return
 	}
 	op := Op{Verb: Remove, Who: now, Author: c.Author, At: c.ID}
-	if _, ok := v.Members[c.Author]; ok && v.may(c.Author) {
+	if whose == carried && v.entitled(c.Author) {
 		p.Removes = append(p.Removes, op)
 	} else {
 		p.Approval = append(p.Approval, op)
@@ -68,62 +72,103 @@ func removes(key string) func(*Commit) bool {
 	return func(c *Commit) bool { return c.removes(key) }
 }
 
-// carries reports whether a commit did something of its own accord, or for somebody
-// who is on the head with the right to it. A merge carries over what others did:
+// errand is for whom a commit did something.
+type errand uint8
+
+const (
+	carried errand = iota // of its own accord, or for somebody who is on the head with the right to it
+	passed                // for others: theirs is to be asked about
+	obscure               // what it supersedes is not known here
+)
+
+// carries tells for whom a commit did something. A merge carries over what others did:
 // done again in its author's name, an ejected member would take others along after
-// all. Who does not know all that it supersedes leaves that to those who do, its
-// author among them (decision 0107).
-func (v *view) carries(c *Commit, did func(*Commit) bool) bool {
-	w := &provenance{view: v, did: did, before: map[string]bool{}, whole: true}
-	w.walk(c)
-	return len(w.firsts) == 0 && w.whole || slices.ContainsFunc(w.firsts, func(d *Commit) bool {
-		_, present := v.Members[d.Author]
-		return present && v.may(d.Author)
-	})
+// all (decision 0107). Whoever was removed on a branch cannot read how it went on.
+func (v *view) carries(c *Commit, did func(*Commit) bool) errand {
+	f := firsts{view: v, did: did, found: map[string]origin{}}
+	of := f.of(c)
+	switch {
+	case slices.ContainsFunc(of.commits, func(d *Commit) bool { return v.entitled(d.Author) }):
+		return carried
+	case len(of.commits) > 0:
+		return passed
+	case of.gap:
+		return obscure
+	}
+	return carried
+}
+
+// entitled reports whether a key is on the head with the right to remove, promote and
+// demote.
+func (v *view) entitled(key string) bool {
+	_, present := v.Members[key]
+	return present && v.may(key)
 }
 
 // Carries reports whether a commit that removes a key does so for somebody who is on
-// the head with the right to it, as far as is known.
+// the head with the right to it.
 func (h History) Carries(c *Commit, key string) bool {
 	v := view{History: h}
-	return v.carries(c, removes(key))
+	return v.carries(c, removes(key)) == carried
 }
 
-// provenance finds the commits on the branches that a merge supersedes where
-// something was done first.
-type provenance struct {
+// origin is where something was done first, as far as that is known.
+type origin struct {
+	commits []*Commit
+	gap     bool // some of what was superseded is not known
+}
+
+// firsts looks for it.
+type firsts struct {
 	*view
-	did    func(*Commit) bool
-	before map[string]bool // what walk said of merges
-	firsts []*Commit
-	whole  bool // all of these branches are known
+	did   func(*Commit) bool
+	found map[string]origin // by merge: branches may share one
 }
 
-// walk reports whether somebody did it before the merge.
-func (w *provenance) walk(c *Commit) bool {
-	before, known := w.before[c.ID]
-	if known || len(c.Supersedes) == 0 {
-		return before
+// of looks on the branches that a merge supersedes. For whom an ejected member says
+// that it did it is nothing to go by.
+func (f *firsts) of(c *Commit) (all origin) {
+	if of, ok := f.found[c.ID]; ok || len(c.Supersedes) == 0 {
+		return of
 	}
-	above := map[string]bool{c.Parent: true}
-	for d := w.Commits[c.Parent]; d != nil; d = w.Commits[d.Parent] {
-		above[d.Parent] = true
+	above, seen := map[string]bool{}, map[string]bool{}
+	for id := c.Parent; id != "" && !above[id]; {
+		above[id] = true
+		if d := f.Commits[id]; d != nil {
+			id = d.Parent
+		}
 	}
-	for _, tip := range c.Supersedes {
-		for at := tip; at != "" && !above[at]; {
-			d := w.Commits[at]
+	for _, id := range c.Supersedes {
+		for id != "" && !above[id] && !seen[id] {
+			d := f.Commits[id]
 			if d == nil {
-				w.whole = false
+				all.gap = true
 				break
 			}
-			if at = d.Parent; !w.did(d) {
-				continue
-			}
-			if before = true; !w.walk(d) && !slices.Contains(w.firsts, d) {
-				w.firsts = append(w.firsts, d)
+			if seen[id], id = true, d.Parent; f.did(d) {
+				all.add(f.behind(d))
 			}
 		}
 	}
-	w.before[c.ID] = before
-	return before
+	f.found[c.ID] = all
+	return all
+}
+
+// behind is who stands behind a commit that did it.
+func (f *firsts) behind(d *Commit) origin {
+	if f.entitled(d.Author) {
+		if of := f.of(d); of.gap || len(of.commits) > 0 {
+			return of
+		}
+	}
+	return origin{commits: []*Commit{d}}
+}
+
+func (o *origin) add(of origin) {
+	o.gap = o.gap || of.gap
+	for _, d := range of.commits {
+		if !slices.Contains(o.commits, d) {
+			o.commits = append(o.commits, d)
+		}
+	}
 }

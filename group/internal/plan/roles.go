@@ -13,7 +13,8 @@ func (v *view) role(p *Plan, c *Commit, w Who, verb Verb) {
 	did := func(d *Commit) bool {
 		return verb == Promote && hasKey(d.Promoted, w.Key) || verb == Demote && hasKey(d.Demoted, w.Key)
 	}
-	if v.spokenBelow(c, w.Key) || !v.carries(c, did) {
+	whose := v.carries(c, did)
+	if v.spokenBelow(c, w.Key) || whose == passed {
 		return
 	}
 	op := Op{Verb: verb, Who: w, Author: c.Author, At: c.ID}
@@ -25,12 +26,11 @@ func (v *view) role(p *Plan, c *Commit, w Who, verb Verb) {
 		return
 	}
 	op.Who = now
-	_, present := v.Members[c.Author]
 	switch known, decided := v.decided(c, w.Key); {
 	case v.Admins[w.Key] == (verb == Promote), known:
 	case decided:
 		p.Dropped = append(p.Dropped, op)
-	case present && v.may(c.Author):
+	case whose == carried && v.entitled(c.Author):
 		p.Roles = append(p.Roles, op)
 	default:
 		p.Approval = append(p.Approval, op)
