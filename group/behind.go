@@ -28,9 +28,10 @@ func (g *Group) hint(m *meta) {
 	}
 }
 
-// seemsOf names whose an unread frame is, or seems to be.
+// seemsOf names whose an unread frame is, or seems to be: it may be the first of its
+// sender, who has no vote and so had said nothing (decision 0106).
 func (g *Group) seemsOf(m *meta) dag.Member {
-	if m.Said != "" || m.Status != unread || g.before(m.Links.Prev, m) {
+	if m.Said != "" || m.Status != unread || m.Links.Seq > 0 && g.before(m.Links.Prev, m) {
 		return m.Said
 	}
 	if who := g.byLinks(m.Links); who != "" && who != g.self && m.Links.Seq >= g.joinedAt(who) {

@@ -36,7 +36,7 @@ func (s *step) planNotices() {
 		}
 		s.due.notice[key] = s.env.Now.Add(wait)
 	}
-	for _, m := range s.lostMembers() {
+	for _, m := range s.missed() {
 		open[string(m)] = true
 		if _, ok := s.due.notice[string(m)]; !ok {
 			s.due.notice[string(m)] = s.env.Now.Add(s.cfg.ReaddDelay)
@@ -51,6 +51,15 @@ func (s *step) planNotices() {
 	}
 }
 
+// missed lists the lost members whom this device tells where the head is. Of more
+// than 128 members the voters do, or each would be told by each.
+func (s *step) missed() []dag.Member {
+	if !s.graph.Votes(s.self) {
+		return nil
+	}
+	return s.lostMembers()
+}
+
 // firstNotices is how many notices a joiner is sent at the shortest pause.
 const firstNotices = 4
 
@@ -61,7 +70,7 @@ func (s *step) notices() error {
 	for _, a := range s.plans().Strays {
 		to = append(to, a.Who.Incarnation)
 	}
-	for _, m := range s.lostMembers() {
+	for _, m := range s.missed() {
 		to = append(to, string(m))
 	}
 	for _, key := range to {

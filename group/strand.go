@@ -25,8 +25,7 @@ func (s *step) hearNotice(n notice) error {
 		return nil
 	}
 	if e := s.epochs[idOf(n.Head)]; e != nil && !e.old {
-		s.hearHere(e, n)
-		return nil
+		return s.hearHere(e, n)
 	}
 	members := s.addressees(n)
 	if members == nil || s.diverged && s.oursStays(s.epochs[s.head]) == stays {
@@ -163,12 +162,20 @@ func (s *step) backHere(author dag.Member, in dag.ID) {
 }
 
 // hearHere: a member tells a stranded device that it is where it should be. It may
-// have been told otherwise by a notice that was older than what it had heard then.
-func (s *step) hearHere(e *epoch, n notice) {
-	if n.Joiner == s.self && !n.Gone && n.Present == addedBy(s.self) && e.leaves.has(n.Signer) && n.Signer != s.self &&
-		!s.outdated(n.Signer, n.At) && s.signedBy(n.Signer, labelNotice, n.content(s.gid), n.Signature) {
-		s.stands(n.Signer, true)
+// have been told otherwise by a notice that was older than what it had heard then. A
+// device that is there and is missed says so, once for each head: without a vote it
+// says nothing else (decision 0106), and a late frame of its may not have opened.
+func (s *step) hearHere(e *epoch, n notice) error {
+	if n.Joiner != s.self || n.Gone || n.Present != addedBy(s.self) || !e.leaves.has(n.Signer) || n.Signer == s.self ||
+		s.outdated(n.Signer, n.At) || !s.signedBy(n.Signer, labelNotice, n.content(s.gid), n.Signature) {
+		return nil
 	}
+	if s.state == member && s.due.missed != s.head && s.graph.IsAncestor(e.id, s.head) {
+		s.due.missed = s.head
+		return s.sayHere()
+	}
+	s.stands(n.Signer, true)
+	return nil
 }
 
 // stands takes back what others said of another head: by the word of one of them,

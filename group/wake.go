@@ -39,6 +39,7 @@ type due struct {
 	exit      time.Time             // when a removal of this device was first seen that does not hold
 	call      time.Time             // when to say that what is waited for does not come
 	called    dag.ID                // the head at which that was said
+	missed    dag.ID                // the head at which this device said that it is there
 	stall     time.Time             // when a head that all stand on should have become final
 	stallBase dag.ID                // the base for which that was tried
 	stalls    int                   // heads in a row that waited for it

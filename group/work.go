@@ -283,7 +283,7 @@ func (s *step) needsAck() bool {
 	if ok && at == s.head && s.graph.Owes(s.self) == "" {
 		return false
 	}
-	return s.graph.Votes(s.self) || !ok && !s.graph.IsMember(s.graph.Base(), s.self)
+	return s.graph.Votes(s.self) || s.next == 0
 }
 
 // scheduleAck draws the delay once for each need: at once when the head
