@@ -21,9 +21,40 @@ func (g *Group) hint(m *meta) {
 	switch {
 	case m.Status == opened:
 		delete(g.hints, m.Author)
+		g.hinting[m.Author] = struct{}{}
 	case m.Said == "":
 		if who := g.seemsOf(m); who != "" {
 			g.hints[who] = struct{}{}
+			g.hinting[who] = struct{}{}
+		}
+	}
+}
+
+// writeHints records them, each by itself: anybody with the gossip secret can make
+// one for each member.
+func (s *step) writeHints() {
+	for _, m := range sortedMembers(s.hinting) {
+		_, is := s.hints[m]
+		_, was := s.hinted[m]
+		switch key := s.key("hint/" + hexKey(keyOf(m)) + "/" + text(addedBy(m))); {
+		case is && !was:
+			s.put(key, []byte(m), Public)
+			s.hinted[m] = struct{}{}
+		case was && !is:
+			s.del(key, Public)
+			delete(s.hinted, m)
+		}
+	}
+	clear(s.hinting)
+}
+
+// dropHints forgets those of incarnations that are neither in the base nor on the
+// head.
+func (s *step) dropHints() {
+	for m := range s.hints {
+		if e := s.epochs[s.head]; !s.graph.IsMember(s.graph.Base(), m) && (e == nil || !e.leaves.has(m)) {
+			delete(s.hints, m)
+			s.hinting[m] = struct{}{}
 		}
 	}
 }

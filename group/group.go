@@ -125,6 +125,8 @@ type Group struct {
 	// whose chain they continue.
 	unreadUpTo  map[dag.Member]uint64
 	hints       map[dag.Member]struct{} // who seems to have sent frames that only settled
+	hinted      map[dag.Member]struct{} // those of them that are recorded
+	hinting     map[dag.Member]struct{} // whose record may have to change
 	holes       map[cid.Cid]uint64      // linked to by opened frames but not settled: the largest epoch of these
 	unreadHoles map[cid.Cid]uint64      // by unread frames: not here either
 	seedsWanted map[cid.Cid]struct{}    // last frames before the base, when branches above it may be read,
@@ -210,7 +212,7 @@ func newGroup(c Config, id Identity) *Group {
 		cfg: c, id: id, state: member,
 		epochs: map[dag.ID]*epoch{}, commits: map[dag.ID]*commit{}, names: map[string]string{}, unsettled: map[dag.ID]struct{}{},
 		frames: map[cid.Cid]*meta{}, held: map[cid.Cid]struct{}{}, open: map[cid.Cid]struct{}{},
-		unreadUpTo: map[dag.Member]uint64{}, hints: map[dag.Member]struct{}{}, holes: map[cid.Cid]uint64{}, unreadHoles: map[cid.Cid]uint64{}, linked: map[cid.Cid]struct{}{}, followed: map[cid.Cid]struct{}{},
+		unreadUpTo: map[dag.Member]uint64{}, hints: map[dag.Member]struct{}{}, hinted: map[dag.Member]struct{}{}, hinting: map[dag.Member]struct{}{}, holes: map[cid.Cid]uint64{}, unreadHoles: map[cid.Cid]uint64{}, linked: map[cid.Cid]struct{}{}, followed: map[cid.Cid]struct{}{},
 		unsent: map[cid.Cid][]byte{}, seen: map[cid.Cid]struct{}{}, nodes: map[string]int{}, messages: map[string]struct{}{},
 		forks: map[dag.ID]string{}, liars: map[dag.Member]*liar{}, waiting: map[cid.Cid]*parked{}, waiters: map[cid.Cid][]cid.Cid{}, leaves: map[dag.ID][]cid.Cid{},
 		peerParked: map[string]*share{}, ends: map[chain]cid.Cid{}, delayed: map[cid.Cid]time.Time{}, budgets: map[dag.Member]time.Time{}, rejected: map[cid.Cid]error{},
@@ -342,6 +344,7 @@ func (g *Group) Step(env Env, in Input) (Output, error) {
 
 // done closes the output: state record, wants, wake.
 func (s *step) done() Output {
+	s.writeHints()
 	if s.dirty {
 		s.writeState()
 	}

@@ -19,6 +19,7 @@ type Held struct {
 	Rejoins         int // own offers
 	Rivals          int // bases beside the present one
 	Words           int // last words of members
+	Hints           int // members who seem to be elsewhere
 	Relayed         int // largest number of signals that are remembered for one purpose
 }
 
@@ -29,7 +30,7 @@ func (g *Group) Held() Held {
 	h := Held{
 		Parked: len(g.waiting), ParkedBytes: g.parkedSize, Strays: g.adrift(), Rejected: max(len(g.rejected), len(g.rejectLog)),
 		Asked: len(g.unreadHoles), AskedSeeds: len(g.seedsWanted), Outbox: len(g.unsent),
-		Offers: len(g.offers), Answers: len(g.answered), Rejoins: len(g.rejoins), Rivals: len(g.seeds), Words: len(g.said),
+		Offers: len(g.offers), Answers: len(g.answered), Rejoins: len(g.rejoins), Rivals: len(g.seeds), Words: len(g.said), Hints: len(g.hints),
 		Relayed: max(len(r.next), len(r.again), len(r.way), len(r.last), len(r.proven)),
 	}
 	for _, e := range g.epochs {

@@ -124,6 +124,12 @@ func (l *loader) read(key string, value []byte) error {
 		return l.readSeeds(rest, value)
 	case "gap":
 		return l.readGap(rest, value)
+	case "hint":
+		m, err := parseIncarnation(value)
+		if err != nil {
+			return fmt.Errorf("%w: hint: %w", ErrRecords, err)
+		}
+		l.hinted[m] = struct{}{}
 	case "word":
 		w, err := parseWord(value)
 		if err != nil {

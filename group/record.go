@@ -102,7 +102,6 @@ type stateRecord struct {
 	Told       bool     `json:",omitempty"`
 	Noticed    uint64   `json:",omitempty"`
 	Expelled   [][]byte `json:",omitempty"`
-	Hints      [][]byte `json:",omitempty"`
 }
 
 func (s *step) writeState() {
@@ -112,7 +111,6 @@ func (s *step) writeState() {
 		Next: s.next, Prev: s.prev.String(), Cursor: s.cursor, Settled: s.settled, LeaveIn: []byte(s.leaveIn),
 		Generation: s.generation, Forks: map[string]string{}, Diverged: s.diverged, Halves: s.halves, Ejected: s.ejected,
 		Present: []byte(s.present), Told: s.told, Noticed: s.noticed, Expelled: toBytes(slices.Sorted(maps.Keys(s.expelled))),
-		Hints: toBytes(slices.Sorted(maps.Keys(s.hints))),
 	}
 	if !s.goneAt.IsZero() {
 		r.GoneAt = s.goneAt.UnixMilli()

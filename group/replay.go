@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/dmlsd/dmls/dag"
 )
@@ -80,10 +81,8 @@ func (g *Group) replayCommit(v *commit, m *meta) error {
 // derive fills what follows from the frames.
 func (l *loader) derive() {
 	l.relink()
-	clear(l.hints) // some rest on frames that have expired since
-	for _, m := range l.state.Hints {
-		l.hints[dag.Member(m)] = struct{}{}
-	}
+	l.hints = maps.Clone(l.hinted) // some rest on frames that have expired since
+	clear(l.hinting)
 	for _, c := range l.bySettling() {
 		if m := l.frames[c]; m.Status != seeded {
 			l.shareNames(&m.Links)

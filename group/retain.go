@@ -222,6 +222,7 @@ func (s *step) forget(dropped []dag.ID, why string) error {
 		return err
 	}
 	s.settleCommits()
+	s.dropHints()
 	s.dirty = true
 	return nil
 }

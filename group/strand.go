@@ -362,7 +362,10 @@ func (g *Group) relink() {
 	clear(g.open)
 	clear(g.holes)
 	clear(g.unreadHoles)
-	clear(g.hints)
+	for m := range g.hints {
+		delete(g.hints, m)
+		g.hinting[m] = struct{}{}
+	}
 	clear(g.linked)
 	clear(g.unreadUpTo)
 	clear(g.followed)

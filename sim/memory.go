@@ -30,11 +30,15 @@ var limits = []limit{
 	{"own offers", func(h group.Held) int { return h.Rejoins }, fixed(4)},
 	{"offers of others", func(h group.Held) int { return h.Offers }, perDevice}, // one of each
 	{"words of members", func(h group.Held) int { return h.Words }, perDevice},  // likewise
+	{"members who seem to be elsewhere", func(h group.Held) int { return h.Hints }, perStay},
 	{"bases beside the present one", func(h group.Held) int { return h.Rivals }, fixed(32)},
 	{"signals", func(h group.Held) int { return h.Relayed }, fixed(4096)},
 }
 
 func fixed(n int) func(group.Config, int) int { return func(group.Config, int) int { return n } }
+
+// perStay allows for a few incarnations of each device.
+func perStay(_ group.Config, devices int) int { return 4 * devices }
 
 func perDevice(_ group.Config, devices int) int { return devices }
 
