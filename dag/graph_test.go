@@ -8,14 +8,19 @@ import (
 	"testing"
 )
 
-// Above 128 members admins and the lowest leaves vote.
-func TestElectorate(t *testing.T) {
+// twoHundred are more members than have a vote; one with a high leaf is an admin.
+func twoHundred() ([]Voter, *Graph) {
 	var ms []Voter
 	for i := range 200 {
 		ms = append(ms, Voter{Member(fmt.Sprintf("m%03d", i)), uint8(1), uint32(i)})
 	}
 	ms[150].Rank = 0
-	g := New(nil, Vertex{ID: "r"}, 0, ms)
+	return ms, New(nil, Vertex{ID: "r"}, 0, ms)
+}
+
+// Above 128 members admins and the lowest leaves vote.
+func TestElectorate(t *testing.T) {
+	ms, g := twoHundred()
 	vs := g.Voters("r")
 	if len(vs) != MaxVoters || vs[127].Leaf != 150 || vs[126].Leaf != 126 {
 		t.Fatalf("%d voters, last %v", len(vs), vs[126:])
@@ -46,12 +51,7 @@ func TestElectorate(t *testing.T) {
 // Who has no vote at the head has one all the same while an epoch with its vote is
 // retained. Its complaint is heard, and voids nothing.
 func TestVoteless(t *testing.T) {
-	var ms []Voter
-	for i := range 200 {
-		ms = append(ms, Voter{Member(fmt.Sprintf("m%03d", i)), uint8(1), uint32(i)})
-	}
-	ms[150].Rank = 0
-	g := New(nil, Vertex{ID: "r"}, 0, ms)
+	ms, g := twoHundred()
 	if !g.Votes("m126") || !g.Votes("m150") || g.Votes("m127") || g.Votes("nobody") {
 		t.Fatal("who votes at the base")
 	}

@@ -2,12 +2,11 @@ package dag
 
 import (
 	"bytes"
-	"encoding/json"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/dmlsd/dmls/internal/overlay"
 )
 
 // mutant is one change to the source.
@@ -108,33 +107,11 @@ func TestMutants(t *testing.T) {
 // run lays the changed file over the package, as an overlay of the build.
 func (m mutant) run(t *testing.T, goTool, tests string) (out string, killed bool) {
 	t.Helper()
-	source, err := os.ReadFile(m.file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := bytes.Count(source, []byte(m.was)); n < 1 || n > 2 {
-		t.Fatalf("%s has %q %d times", m.file, m.was, n)
-	}
-	changed := strings.ReplaceAll(string(source), m.was, m.is)
+	changed := strings.ReplaceAll(overlay.Source(t, m.file, m.was, 2), m.was, m.is)
 	if m.file == "rule.go" {
 		changed += mutantHelpers
 	}
-	dir := t.TempDir()
-	laid := filepath.Join(dir, m.file)
-	real, err := filepath.Abs(m.file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {real: laid}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, content := range map[string][]byte{laid: []byte(changed), filepath.Join(dir, "overlay.json"): overlay} {
-		if err := os.WriteFile(name, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	test := exec.Command(goTool, "test", "-short", "-count=1", "-failfast", "-vet=off", "-overlay", filepath.Join(dir, "overlay.json"),
+	test := exec.Command(goTool, "test", "-short", "-count=1", "-failfast", "-vet=off", "-overlay", overlay.Of(t, m.file, changed),
 		"-run", "^("+tests+")$", ".")
 	b, err := test.CombinedOutput()
 	switch {

@@ -42,9 +42,16 @@ func (p *play) commit(by Member, parent, id ID, removed ...Member) Change {
 // is given.
 func (p *play) ack(at, confirms ID, by ...Member) {
 	p.Helper()
+	p.send(Stand{At: at, Confirms: confirms}, by...)
+}
+
+// send lets each member send a frame like this one.
+func (p *play) send(f Stand, by ...Member) {
+	p.Helper()
 	for _, m := range by {
 		p.n++
-		if _, err := p.AddStand(Stand{ID: ID(fmt.Sprintf("f%d", p.n)), Author: m, Seq: p.seq[m], At: at, Confirms: confirms}); err != nil {
+		f.ID, f.Author, f.Seq = ID(fmt.Sprintf("f%d", p.n)), m, p.seq[m]
+		if _, err := p.AddStand(f); err != nil {
 			p.Fatal(err)
 		}
 		p.seq[m]++

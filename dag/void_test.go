@@ -1,21 +1,11 @@
 package dag
 
-import (
-	"fmt"
-	"testing"
-)
+import "testing"
 
 // complain lets members say in an epoch that they cannot open a child.
 func (p *play) complain(at, child ID, by ...Member) {
 	p.Helper()
-	for _, m := range by {
-		p.n++
-		f := Stand{ID: ID(fmt.Sprintf("f%d", p.n)), Author: m, Seq: p.seq[m], At: at, Mute: true, CannotOpen: child}
-		if _, err := p.AddStand(f); err != nil {
-			p.Fatal(err)
-		}
-		p.seq[m]++
-	}
+	p.send(Stand{At: at, Mute: true, CannotOpen: child}, by...)
 }
 
 // More than a third of the parent's voters void a commit, and only those count whom

@@ -36,7 +36,7 @@ func (s *step) writeHints() {
 	for _, m := range sortedMembers(s.hinting) {
 		_, is := s.hints[m]
 		_, was := s.hinted[m]
-		switch key := s.key("hint/" + hexKey(keyOf(m)) + "/" + text(addedBy(m))); {
+		switch key := s.memberKey("hint/", m); {
 		case is && !was:
 			s.put(key, []byte(m), Public)
 			s.hinted[m] = struct{}{}

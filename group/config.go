@@ -17,8 +17,8 @@ type Config struct {
 	Rule dag.Rule
 	// MaxEpochs bounds how many epochs keep their secrets while somebody stays
 	// silent, and as many of branches that a device reads and is not on; the oldest
-	// goes first. At 1 the head alone is kept, as in plain MLS,
-	// and a fork splits the group for good: for comparison.
+	// goes first. At 1 the head alone is kept, as in plain MLS, and a fork splits the
+	// group for good: for comparison.
 	MaxEpochs int
 	// MaxAge bounds how long an epoch that is not the head keeps its secrets,
 	// and how long a removed device keeps the group.

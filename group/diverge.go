@@ -182,22 +182,31 @@ func (s *step) lostMembers() []dag.Member {
 	if e == nil {
 		return nil
 	}
-	var out []dag.Member
-	for _, id := range s.graph.Accused() {
-		if !s.graph.IsAncestor(id, s.head) {
-			continue
-		}
-		for _, m := range s.graph.CannotOpen(id) {
-			if m != s.self && e.leaves.has(m) {
-				out = append(out, m)
-			}
-		}
-	}
+	out := slices.DeleteFunc(s.complaining(s.head), func(m dag.Member) bool { return m == s.self })
 	if s.diverged && s.oursStays(e) == stays {
 		out = append(out, s.away(e)...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// complaining lists the members of an epoch who say that they cannot open a commit
+// on the way there. Erasure waits for them: finality asks voters only, and who has no
+// vote is added again, and told what it missed, while that is remembered (decision
+// 0106).
+func (g *Group) complaining(at dag.ID) []dag.Member {
+	var out []dag.Member
+	for _, id := range g.graph.Accused() {
+		if !g.graph.IsAncestor(id, at) {
+			continue
+		}
+		for _, m := range g.graph.CannotOpen(id) {
+			if g.graph.IsMember(at, m) {
+				out = append(out, m)
+			}
+		}
+	}
+	return out
 }
 
 // watchHalves: members whom our head removed, and who removed us, went on

@@ -91,7 +91,7 @@ func (s *step) shorten(m dag.Member, l *liar) {
 }
 
 func (s *step) writeLiar(m dag.Member) {
-	s.put(s.key("q/"+hexKey(keyOf(m))+"/"+text(addedBy(m))), s.liars[m].marshal(m), History)
+	s.put(s.memberKey("q/", m), s.liars[m].marshal(m), History)
 }
 
 func (l *liar) marshal(m dag.Member) []byte {

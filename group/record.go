@@ -135,6 +135,11 @@ func (s *step) writeRow(r tableRow) {
 	s.put(s.rowKey(leafOf(r.Member)), marshalTable([]tableRow{r}), Public)
 }
 
+// memberKey names a record of an incarnation.
+func (s *step) memberKey(kind string, m dag.Member) string {
+	return s.key(kind + hexKey(keyOf(m)) + "/" + text(addedBy(m)))
+}
+
 func (s *step) rowKey(leaf uint32) string { return fmt.Sprintf("%sbase/%08x", Prefix(s.ID()), leaf) }
 
 func (s *step) epochKey(id dag.ID) string { return s.key("e/" + text(id) + "/") }

@@ -17,7 +17,7 @@ import (
 func (s *step) retain() error {
 	if final := s.graph.Final(); final == "" || final == s.graph.Base() {
 		s.due.erase.until = time.Time{}
-	} else if !s.complaining(final) && !s.awaits(&s.due.erase, s.floor) {
+	} else if len(s.complaining(final)) == 0 && !s.awaits(&s.due.erase, s.floor) {
 		s.resolveForks(final)
 		if err := s.forget(s.graph.Rebase(final), "final: every member confirmed a later epoch"); err != nil {
 			return err
@@ -42,18 +42,6 @@ func (s *step) retain() error {
 		}
 	}
 	return nil
-}
-
-// complaining reports whether a member of an epoch says that it cannot open a commit
-// on the way there. Finality waits for voters only; who has no vote is added again, and
-// told what it missed, while that is remembered (decision 0106).
-func (s *step) complaining(final dag.ID) bool {
-	for _, id := range s.graph.Accused() {
-		if s.graph.IsAncestor(id, final) && slices.ContainsFunc(s.graph.CannotOpen(id), func(m dag.Member) bool { return s.graph.IsMember(final, m) }) {
-			return true
-		}
-	}
-	return false
 }
 
 // hold puts an erasure off while frames are known to be missing.

@@ -78,11 +78,12 @@ func removedForker(in *insider, a Adversary) {
 		case 1:
 			var guests []*insider
 			if guests, child = in.bring(at, 1); len(guests) > 0 {
-				in.send(guests[0].say(child, sayAck, nil, nil))
+				guests[0].ack(child)
 			}
 		case 3:
 			if in.r.policy() == group.PolicyOpen { // else all would refuse that, and what it says after
-				child = in.putOut(at, in.honest()[round%len(in.honest())])
+				to := in.honest()
+				child = in.putOut(at, to[round%len(to)])
 			}
 		}
 		if child == "" {
@@ -91,7 +92,7 @@ func removedForker(in *insider, a Adversary) {
 			in.send(b)
 		}
 		if in.epoch(child) != nil {
-			in.send(in.say(child, sayAck, nil, nil))
+			in.ack(child)
 		}
 	})
 }
@@ -115,7 +116,7 @@ func removedVoter(in *insider, a Adversary) {
 	in.every(a, func(int) {
 		in.listen()
 		all := in.epochs()
-		in.send(in.say(all[len(all)-1], sayAck, nil, nil))
+		in.ack(all[len(all)-1])
 	})
 }
 
@@ -144,9 +145,9 @@ func equivocator(in *insider, a Adversary) {
 		}
 		if rival := in.beside(at); rival != "" { // and a vote, which would count if nobody saw that there are two
 			next, prev := in.next, in.prev
-			in.send(in.say(rival, sayAck, nil, nil))
+			in.ack(rival)
 			in.next, in.prev = next, prev
-			in.send(in.say(rival, sayAck, nil, nil))
+			in.ack(rival)
 		}
 	})
 }
@@ -219,7 +220,7 @@ func remover(in *insider, a Adversary) {
 		return
 	}
 	if child := in.putOut(at, in.r.devices[int(a.With["of"])]); child != "" {
-		in.send(in.say(child, sayAck, nil, nil))
+		in.ack(child)
 		in.r.deeds[len(in.r.deeds)-1].acknowledged = true
 	}
 }
@@ -232,12 +233,12 @@ func sybil(in *insider, a Adversary) {
 	}
 	guests, child := in.bring(at, int(a.With["adds"]))
 	for _, g := range guests {
-		in.send(g.say(child, sayAck, nil, nil))
+		g.ack(child)
 	}
 	for _, g := range guests[:min(2, len(guests))] {
 		b, on := g.commit(child, mls.CommitRequest{}, nil)
 		in.send(b)
-		in.send(g.say(on, sayAck, nil, nil))
+		g.ack(on)
 	}
 }
 

@@ -11,13 +11,10 @@ import (
 // none of them had asked for it: on behalf of an adversary who was no member any more
 // when it was done. What somebody who was ejected did takes nobody along (design,
 // section 5.5).
-func (w *world) onBehalf(known referee, deeds []deed, head string) []string {
-	bad, honest, ids := map[string]bool{}, map[string]bool{}, map[string]string{}
+func (w *world) onBehalf(known referee, deeds []deed, bad map[string]bool, head string) []string {
+	honest, ids := map[string]bool{}, map[string]string{}
 	for _, d := range w.devices {
 		ids[d.key()] = d.name
-		if d.attack != nil {
-			bad[d.key()] = true
-		}
 	}
 	for _, d := range deeds {
 		if d.remove && !bad[d.by] {

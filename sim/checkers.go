@@ -251,7 +251,8 @@ func checkLogs(e *evidence, _ agreement) []string {
 
 // checkFrames: founders whom nobody removed, and who could always catch up, end
 // with the same frames of those who are on the head, and in the same order,
-// unless blocks expire, or epochs that somebody may still speak in. They share no frames from before the last of them joined.
+// unless blocks expire, or epochs that somebody may still speak in. They share no
+// frames from before the last of them joined.
 func checkFrames(e *evidence, a agreement) []string {
 	caps := e.scenario.Engine
 	if a.problem != "" || caps.BlockAge > 0 || caps.MaxAge > 0 || caps.MaxEpochs > 0 {

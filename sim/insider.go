@@ -174,44 +174,29 @@ func (in *insider) enter(at string, e *mls.Epoch) {
 		in.own[at] = e
 		return
 	}
-	in.thief.keep(e)
-	records := map[string][]byte{}
-	for _, r := range e.Records() {
-		records[r.Key] = r.Value
-	}
-	in.thief.learn(view{0, at, "fresh"}, records)
+	in.thief.derived(view{0, at, "fresh"}, e)
 }
 
-// say makes an application frame in an epoch.
-func (in *insider) say(at string, kind uint8, body []byte, bend func(*frame.Links)) frame.Block {
+// ackKind is that of an empty frame (package group).
+const ackKind uint8 = 2
+
+// ack sends an empty frame, which stands in an epoch, to all.
+func (in *insider) ack(at string) {
 	e := in.epoch(at)
 	l := in.links(at, e, mls.ContentTypeApplication)
-	if bend != nil {
-		bend(&l)
-	}
-	data := make([]byte, 16, 21+len(body))
-	if _, err := io.ReadFull(in.rand, data); err != nil {
-		in.r.fail(err)
-	}
-	data = binary.BigEndian.AppendUint32(append(data, kind), uint32(len(body)))
-	msg, delta, err := e.Protect(append(data, body...), l.Marshal(), in.signer, in.env())
+	data := binary.BigEndian.AppendUint32(append(in.bytes(16), ackKind), 0)
+	msg, delta, err := e.Protect(data, l.Marshal(), in.signer, in.env())
 	if err == nil {
 		err = e.Apply(delta)
 	}
 	if err != nil {
 		in.r.fail(fmt.Errorf("sim: %s: %w", in.d.name, err))
-		return frame.Block{}
+		return
 	}
 	b := in.seal(msg, e)
 	in.next, in.prev = l.Seq+1, b.CID
-	return b
+	in.send(b)
 }
-
-// Kinds of application data (package group).
-const (
-	sayText uint8 = 1
-	sayAck  uint8 = 2
-)
 
 func (in *insider) seal(message []byte, e *mls.Epoch) frame.Block {
 	f, err := frame.New(message, e.ID())

@@ -86,7 +86,7 @@ func (r *run) evidence() *evidence {
 	known := r.referee(all)
 	e.compared, e.differs = r.compare(known)
 	if len(r.Adversaries) > 0 {
-		e.behalf = r.onBehalf(known, e.deeds, agree(e.standings()).head.Head)
+		e.behalf = r.onBehalf(known, e.deeds, e.bad, agree(e.standings()).head.Head)
 	}
 	held := r.holdUps(known)
 	for i := range e.witnesses {

@@ -72,10 +72,7 @@ func (in *insider) again(at string, f sealed, way reseal) (frame.Block, bool) {
 	if err != nil || e.Apply(o.Delta) != nil { // now the author's handshake ratchet is a record
 		return frame.Block{}, false
 	}
-	records := map[string][]byte{}
-	for _, r := range e.Records() {
-		records[r.Key] = r.Value
-	}
+	records := recordsOf(e)
 	secret := records[fmt.Sprintf("r/%d/h", o.Sender)]
 	if len(secret) < 34 || secret[1] != sha256.Size {
 		return frame.Block{}, false

@@ -36,8 +36,9 @@ func (d *draft) siege(name string) {
 		// By those that stay: who removes it is not removed in turn.
 		d.s.Events = append(d.s.Events, Event{At: at + Span(500*time.Millisecond), Do: Remove, By: Devices{0}, Of: Devices{bad}})
 	case "lying-notice":
-		a.Device -= bad * (bad % 2)                       // it invited all, in half of the runs
-		if other := 1 + bad%(d.s.Members-1); bad%3 == 0 { // two of them are no more than a third
+		// In half of the runs it invited all. Two of them are no more than a third.
+		a.Device -= bad * (bad % 2)
+		if other := 1 + bad%(d.s.Members-1); bad%3 == 0 {
 			d.s.Adversaries = append(d.s.Adversaries, Adversary{Name: name, Device: other, From: a.From + d.seconds(0, 9), Until: a.Until})
 		}
 	case "flooder": // more than may wait

@@ -2,13 +2,13 @@ package sim
 
 import (
 	"bytes"
-	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/dmlsd/dmls/internal/overlay"
 )
 
 // defences are what a siege is there to try: one change to the engine each takes one
@@ -57,18 +57,11 @@ func TestTeeth(t *testing.T) {
 	for _, d := range defences {
 		t.Run(d.siege+"/"+d.without, func(t *testing.T) {
 			file := filepath.Join("..", filepath.FromSlash(d.file))
-			source, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if bytes.Count(source, []byte(d.was)) != 1 {
-				t.Fatalf("%s does not have %q once", d.file, d.was)
-			}
-			changed := strings.Replace(string(source), d.was, d.is, 1)
+			changed := strings.Replace(overlay.Source(t, file, d.was, 1), d.was, d.is, 1)
 			if strings.Contains(d.is, "claimed") {
 				changed += claimed
 			}
-			cmd := exec.Command(goTool, "test", "-count=1", "-vet=off", "-overlay", overlay(t, file, changed),
+			cmd := exec.Command(goTool, "test", "-count=1", "-vet=off", "-overlay", overlay.Of(t, file, changed),
 				"-run", "^TestSieges$/^"+siegePrefix+d.siege+"$", ".")
 			cmd.Env = append(os.Environ(), "DMLS_SIM_TEETH=", "DMLS_SIM_SIEGE=24")
 			out, err := cmd.CombinedOutput()
@@ -80,25 +73,4 @@ func TestTeeth(t *testing.T) {
 			}
 		})
 	}
-}
-
-// overlay lays a changed file over a source file, for a build.
-func overlay(t *testing.T, file, changed string) string {
-	t.Helper()
-	real, err := filepath.Abs(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	laid := filepath.Join(t.TempDir(), filepath.Base(file))
-	of, err := json.Marshal(map[string]map[string]string{"Replace": {real: laid}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := filepath.Join(t.TempDir(), "overlay.json")
-	for path, content := range map[string][]byte{laid: []byte(changed), name: of} {
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			t.Fatal(fmt.Errorf("%s: %w", path, err))
-		}
-	}
-	return name
 }

@@ -293,19 +293,24 @@ func (t *thief) try(v view, e *mls.Epoch, f sealed) {
 	case o.Commit == nil:
 		t.spoils.frames[f.cid] = true
 	case o.Commit.Child != nil:
-		t.keep(o.Commit.Child)
-		records := map[string][]byte{}
-		for _, r := range o.Commit.Child.Records() {
-			records[r.Key] = r.Value
-		}
-		t.learn(child, records)
+		t.derived(child, o.Commit.Child)
 	}
 }
 
-// keep takes a derived epoch's tree to the others.
-func (t *thief) keep(e *mls.Epoch) {
+// derived takes a derived epoch to the others, and its tree.
+func (t *thief) derived(v view, e *mls.Epoch) {
 	known := func(hash []byte) bool { return t.nodes[string(hash)] != nil }
 	e.Tree().WalkNew(known, func(hash, record []byte) { t.nodes[string(hash)] = record })
+	t.learn(v, recordsOf(e))
+}
+
+// recordsOf is an epoch as it is stored.
+func recordsOf(e *mls.Epoch) map[string][]byte {
+	records := map[string][]byte{}
+	for _, r := range e.Records() {
+		records[r.Key] = r.Value
+	}
+	return records
 }
 
 // mix tries the path keys of one theft with the PPRF of another. It reports
